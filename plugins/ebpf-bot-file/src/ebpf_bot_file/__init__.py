@@ -1,0 +1,1 @@
+"""An append-only store for ebpf-bot that jq can read."""

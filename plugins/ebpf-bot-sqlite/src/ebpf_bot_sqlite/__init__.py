@@ -1,0 +1,1 @@
+"""A store for ebpf-bot in one SQLite file, with documented views."""

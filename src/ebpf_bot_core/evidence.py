@@ -1,0 +1,233 @@
+"""Evidence: what is known of many probes, in columns, and the algebra by which it grows.
+
+Within one run two pieces of evidence `join` to their least upper bound: commutative, associative, idempotent and
+monotone, so it does not matter in which order, or how often, records arrive. Several runs `fold` into one map:
+verdicts join, and what counts events is summed, each run once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from ebpf_bot_core.probe import ProbeTable
+from ebpf_bot_core.verdicts import Reason, Verdict
+
+__all__ = ["EVIDENCE_DTYPE", "Evidence", "ProbeEvidence"]
+
+EVIDENCE_DTYPE: Final = np.dtype(
+    [
+        ("verdict", "<u1"),  # Verdict
+        ("reason", "<u1"),  # Reason
+        ("hits", "<u8"),  # how often it fired
+        ("first_fired", "<i8"),  # ns since the Unix epoch; 0: it has not fired
+        ("last_fired", "<i8"),  # ns since the Unix epoch; 0: it has not fired
+        ("live_ns", "<i8"),  # how long it has been attached
+        ("opportunities", "<u8"),  # how often the code around it was loaded or run
+    ]
+)
+"""One row a probe. `hits > 0` exactly where the verdict is FIRED."""
+
+
+@attrs.frozen
+class ProbeEvidence:
+    """One row of evidence, for people and reports.
+
+    Attributes:
+        first_fired: ns since the Unix epoch, or None if it has not fired; likewise `last_fired`.
+        live_seconds: how long it has been attached.
+    """
+
+    probe: str
+    verdict: Verdict
+    reason: Reason
+    detail: str
+    hits: int
+    first_fired: int | None
+    last_fired: int | None
+    live_seconds: float
+    opportunities: int
+
+
+@attrs.define(eq=False)
+class Evidence:
+    """What is known of the probes of a table.
+
+    Attributes:
+        probes: the table; row i of `columns` speaks of `probes[i]`.
+        columns: shape (len(probes),), dtype `EVIDENCE_DTYPE`.
+        details: for some rows, a sentence that belongs to the verdict and reason in that row.
+        signals_lost: signals that the backend knows it lost.
+    """
+
+    probes: ProbeTable
+    columns: NDArray[np.void]
+    details: dict[int, str] = attrs.field(factory=dict)
+    signals_lost: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        if self.columns.dtype != EVIDENCE_DTYPE or self.columns.shape != (len(self.probes),):
+            raise ValueError(
+                f"evidence needs {len(self.probes)} rows of EVIDENCE_DTYPE, "
+                f"not {self.columns.shape} of {self.columns.dtype}"
+            )
+
+    @classmethod
+    def pending(cls, probes: ProbeTable) -> Evidence:
+        """Return the bottom of the algebra: every probe pending, nothing known."""
+        columns = np.zeros(len(probes), EVIDENCE_DTYPE)
+        columns["reason"] = Reason.NOT_EXAMINED
+        return cls(probes, columns)
+
+    @classmethod
+    def stating(
+        cls, statements: Iterable[tuple[str, Verdict, Reason, str]], *, signals_lost: int = 0
+    ) -> Evidence:
+        """Return evidence from (probe, verdict, reason, detail) rows; a probe stated twice joins."""
+        best: dict[str, tuple[int, int, str]] = {}
+        for probe, verdict, reason, detail in statements:
+            new = (int(verdict), int(reason), detail)
+            if probe not in best or best[probe] < new:
+                best[probe] = new
+        columns = np.zeros(len(best), EVIDENCE_DTYPE)
+        columns["verdict"] = [row[0] for row in best.values()]
+        columns["reason"] = [row[1] for row in best.values()]
+        details = {i: row[2] for i, row in enumerate(best.values()) if row[2]}
+        return cls(ProbeTable(tuple(best)), columns, details, signals_lost)
+
+    def __len__(self) -> int:
+        return len(self.probes)
+
+    def __eq__(self, other: object) -> bool:
+        """Equal when both say the same of every probe, in whatever order."""
+        if not isinstance(other, Evidence):
+            return NotImplemented
+        if self.signals_lost != other.signals_lost or set(self.probes) != set(other.probes):
+            return False
+        aligned = other.aligned(self.probes)
+        return bool((self.columns == aligned.columns).all()) and self.details == aligned.details
+
+    __hash__ = None  # type: ignore[assignment]  # it grows
+
+    def __iter__(self) -> Iterator[ProbeEvidence]:
+        details = self.details
+        for i, (name, row) in enumerate(zip(self.probes, self.columns.tolist(), strict=True)):
+            verdict, reason, hits, first, last, live_ns, opportunities = row
+            yield ProbeEvidence(
+                name,
+                Verdict(verdict),
+                Reason(reason),
+                details.get(i, ""),
+                hits,
+                first or None,
+                last or None,
+                live_ns / 1e9,
+                opportunities,
+            )
+
+    @property
+    def fired(self) -> NDArray[np.bool_]:
+        """Where a probe has fired, shape (len(self),)."""
+        fired: NDArray[np.bool_] = self.columns["verdict"] == Verdict.FIRED
+        return fired
+
+    def copy(self) -> Evidence:
+        """Return evidence that shares nothing that can change."""
+        return Evidence(self.probes, self.columns.copy(), dict(self.details), self.signals_lost)
+
+    def take(self, rows: NDArray[np.integer]) -> Evidence:
+        """Return the evidence of some rows, with a table of their own."""
+        names = self.probes.names
+        picked = rows.tolist()
+        details = {new: self.details[old] for new, old in enumerate(picked) if old in self.details}
+        return Evidence(
+            ProbeTable(tuple(names[i] for i in picked)), self.columns[rows], details, self.signals_lost
+        )
+
+    def aligned(self, probes: ProbeTable) -> Evidence:
+        """Return the same evidence as rows of a table that contains all its probes; new rows are pending."""
+        if probes is self.probes:
+            return self
+        at = probes.positions(self.probes.names)
+        wide = Evidence.pending(probes)
+        wide.columns[at] = self.columns
+        wide.details = {int(at[i]): text for i, text in self.details.items()}
+        wide.signals_lost = self.signals_lost
+        return wide
+
+    def join(self, other: Evidence) -> Evidence:
+        """Return the least evidence that says all that either says; both are of the same run."""
+        mine, theirs, probes = _side_by_side(self, other)
+        joined = _join_standing(mine, theirs, probes)
+        for counted in ("hits", "last_fired", "live_ns", "opportunities"):
+            joined.columns[counted] = np.maximum(mine.columns[counted], theirs.columns[counted])
+        joined.signals_lost = max(self.signals_lost, other.signals_lost)
+        return joined
+
+    @classmethod
+    def fold(cls, runs: Sequence[Evidence]) -> Evidence:
+        """Return one map of several runs: verdicts join, counts and times add up, each run once."""
+        if len(runs) == 1:
+            return runs[0]
+        folded = cls.pending(ProbeTable.of(name for run in runs for name in run.probes))
+        for run in runs:
+            wide = run.aligned(folded.probes)
+            step = _join_standing(folded, wide, folded.probes)
+            for added in ("hits", "live_ns", "opportunities"):
+                step.columns[added] = folded.columns[added] + wide.columns[added]
+            step.columns["last_fired"] = np.maximum(folded.columns["last_fired"], wide.columns["last_fired"])
+            step.signals_lost = folded.signals_lost + run.signals_lost
+            folded = step
+        return folded
+
+
+def _side_by_side(one: Evidence, two: Evidence) -> tuple[Evidence, Evidence, ProbeTable]:
+    if one.probes is two.probes:
+        return one, two, one.probes
+    if all(name in one.probes for name in two.probes):
+        probes = one.probes
+    else:
+        probes = ProbeTable.of((*one.probes, *two.probes))
+    return one.aligned(probes), two.aligned(probes), probes
+
+
+def _standing(evidence: Evidence) -> NDArray[np.uint16]:
+    """Verdict and reason as one number, so that comparing them is comparing rungs."""
+    ladder: NDArray[np.uint16] = (
+        evidence.columns["verdict"].astype(np.uint16) << 8 | evidence.columns["reason"]
+    )
+    return ladder
+
+
+def _join_standing(mine: Evidence, theirs: Evidence, probes: ProbeTable) -> Evidence:
+    """Join verdict, reason and detail as one total order, and the first time it fired."""
+    here, there = _standing(mine), _standing(theirs)
+    columns = np.where(here >= there, mine.columns, theirs.columns)
+    first_here, first_there = mine.columns["first_fired"], theirs.columns["first_fired"]
+    columns["first_fired"] = np.where(
+        (first_here == 0) | (first_there == 0),
+        np.maximum(first_here, first_there),
+        np.minimum(first_here, first_there),
+    )
+    details: dict[int, str] = {}
+    for row in mine.details.keys() | theirs.details.keys():
+        kept = _higher_detail(row, here, there, mine.details, theirs.details)
+        if kept:
+            details[row] = kept
+    return Evidence(probes, columns, details)
+
+
+def _higher_detail(
+    row: int,
+    here: NDArray[np.uint16],
+    there: NDArray[np.uint16],
+    mine: Mapping[int, str],
+    theirs: Mapping[int, str],
+) -> str:
+    if here[row] == there[row]:
+        return max(mine.get(row, ""), theirs.get(row, ""))
+    return (mine if here[row] > there[row] else theirs).get(row, "")

@@ -1,0 +1,214 @@
+"""Finds plugins, loads each in isolation, and collects what they register."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+import pluggy
+
+from ebpf_bot_core import hookspecs
+from ebpf_bot_core.errors import PluginError
+from ebpf_bot_core.registry import Registration, Registry
+
+if TYPE_CHECKING:
+    import click
+
+    from ebpf_bot_core.policy import Policy
+    from ebpf_bot_core.reports import Report
+    from ebpf_bot_core.stages import ProbeInjector, SignalProcessor, SignalReceiver, SignalStore
+
+__all__ = ["BUILT_IN", "LoadedPlugin", "Plugins"]
+
+BUILT_IN: Final = "ebpf-bot-core"
+"""The name under which the core's own policies and reports are registered."""
+
+
+@attrs.define
+class LoadedPlugin:
+    """One plugin as it was found.
+
+    Attributes:
+        name: the entry point's name.
+        distribution: name and version of the installed distribution; empty for one given in code.
+        error: why it could not be used; empty if it can.
+        provides: what it registered, as `store sqlite`.
+    """
+
+    name: str
+    distribution: str = ""
+    error: str = ""
+    provides: list[str] = attrs.field(factory=list)
+
+
+class Plugins:
+    """The loaded plugins and their registries.
+
+    Args:
+        entries: the entry points to load; by default those of the group `ebpf_bot` that the environment variables
+            `EBPF_BOT_PLUGINS` (only these) and `EBPF_BOT_DISABLE_PLUGINS` (not these) let through, both lists of
+            names separated by commas.
+    """
+
+    def __init__(self, entries: Iterable[EntryPoint] | None = None) -> None:
+        self.injectors: Registry[ProbeInjector] = Registry("injector")
+        self.receivers: Registry[SignalReceiver] = Registry("receiver")
+        self.processors: Registry[SignalProcessor] = Registry("processor")
+        self.stores: Registry[SignalStore] = Registry("store")
+        self.policies: Registry[Policy] = Registry("policy")
+        self.reports: Registry[Report] = Registry("report")
+        self.loaded: list[LoadedPlugin] = []
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        self._load_built_ins()
+        for entry in _allowed() if entries is None else entries:
+            self._load(entry)
+
+    def add(self, plugin: object, *, name: str) -> LoadedPlugin:
+        """Use an object that is not installed as a plugin: for tests and for embedding systems.
+
+        Raises:
+            PluginError: it could not be used.
+        """
+        loaded = self._adopt(LoadedPlugin(name), lambda: plugin)
+        if loaded.error:
+            raise PluginError(f"plugin {name!r} cannot be used: {loaded.error}")
+        return loaded
+
+    @property
+    def hook(self) -> Any:
+        """The pluggy hook relay, for observers and diagnoses."""
+        return self._manager.hook
+
+    def implementations(self, hook: str) -> list[tuple[str, Callable[..., Any]]]:
+        """Return (plugin name, function) of all that implement a hook, in the order of loading."""
+        caller = getattr(self._manager.hook, hook)
+        return [(impl.plugin_name, impl.function) for impl in caller.get_hookimpls()]
+
+    def get(self, kind: str, name: str) -> Registration[Any]:
+        """Return what is registered under a name; a broken plugin that could have brought it is named.
+
+        Args:
+            kind: `injector`, `receiver`, `processor`, `store`, `policy` or `report`.
+
+        Raises:
+            PluginError: nothing is registered under that name.
+        """
+        registry = self._registries[kind]
+        if name not in registry:
+            for plugin in self.loaded:
+                if plugin.error and name in (plugin.name, plugin.name.removeprefix("ebpf-bot-")):
+                    raise PluginError(
+                        f"{kind} {name!r} is not usable: plugin {plugin.name} failed to load: {plugin.error}",
+                        hint=f"reinstall {plugin.distribution or plugin.name}, or choose another {kind}",
+                    )
+        return registry.get(name)
+
+    def register_commands(self, group: click.Group) -> None:
+        """Let plugins add their subcommands; one that fails is marked as broken and left out."""
+        for name, function in self.implementations("ebpf_bot_register_commands"):
+            try:
+                function(group=group)
+            except Exception as error:  # noqa: BLE001 - a plugin's defect must not take the command line down
+                self._mark_broken(name, error)
+
+    @property
+    def _registries(self) -> dict[str, Registry[Any]]:
+        listed: list[Registry[Any]] = [
+            self.injectors,
+            self.receivers,
+            self.processors,
+            self.stores,
+            self.policies,
+            self.reports,
+        ]
+        return {registry.kind: registry for registry in listed}
+
+    def _load_built_ins(self) -> None:
+        from ebpf_bot_core import policies, reports  # noqa: PLC0415 - they import what this module defines
+
+        loaded = LoadedPlugin(BUILT_IN, distribution=BUILT_IN)
+        for module in (policies, reports):
+            self._adopt(loaded, lambda module=module: module, name=module.__name__)
+        if loaded.error:
+            raise PluginError(f"the core's own policies or reports are broken: {loaded.error}")
+
+    def _load(self, entry: EntryPoint) -> None:
+        dist = entry.dist
+        distribution = f"{dist.name} {dist.version}" if dist else ""
+        self._adopt(LoadedPlugin(entry.name, distribution), entry.load)
+
+    def _adopt(
+        self, loaded: LoadedPlugin, load: Callable[[], object], *, name: str | None = None
+    ) -> LoadedPlugin:
+        """Load one plugin; whatever goes wrong is written down and disables this one alone."""
+        if loaded not in self.loaded:
+            self.loaded.append(loaded)
+        known = name or loaded.name
+        try:
+            plugin = load()
+            if isinstance(plugin, type):
+                raise TypeError("the entry point names a class; name a module or an instance")  # noqa: TRY301
+            self._manager.register(plugin, name=known)
+            self._refuse_unknown_hooks(known)
+            self._collect(loaded, known)
+        except Exception as error:  # noqa: BLE001 - likewise
+            if self._manager.get_plugin(known) is not None:
+                self._manager.unregister(name=known)
+            self._mark_broken(loaded.name, error)
+        return loaded
+
+    def _refuse_unknown_hooks(self, name: str) -> None:
+        plugin = self._manager.get_plugin(name)
+        for caller in self._manager.get_hookcallers(plugin) or []:
+            if not caller.has_spec():
+                raise AttributeError(f"it implements {caller.name}, which is not a hook")
+            for impl in caller.get_hookimpls():
+                if impl.plugin is plugin:
+                    self._manager._verify_hook(caller, impl)  # noqa: SLF001 - pluggy checks only at registration
+
+    def _collect(self, loaded: LoadedPlugin, name: str) -> None:
+        plugin = self._manager.get_plugin(name)
+        collected: list[tuple[Registry[Any], Registration[Any]]] = []
+        for registry in self._registries.values():
+            hook = f"ebpf_bot_register_{_plural(registry.kind)}"
+            for impl in getattr(self._manager.hook, hook).get_hookimpls():
+                if impl.plugin is plugin:
+                    impl.function(register=_collector(registry, loaded, collected))
+        for registry, registration in collected:
+            registry.add(registration)
+            loaded.provides.append(f"{registry.kind} {registration.name}")
+
+    def _mark_broken(self, name: str, error: Exception) -> None:
+        text = str(error).splitlines()
+        reason = f"{type(error).__name__}: {text[0] if text else ''}".rstrip(": ")
+        for plugin in self.loaded:
+            if plugin.name == name:
+                plugin.error = reason
+
+
+def _collector(
+    registry: Registry[Any], loaded: LoadedPlugin, into: list[tuple[Registry[Any], Registration[Any]]]
+) -> Callable[..., None]:
+    def register(name: str, factory: Callable[..., Any], *, options: type | None = None) -> None:
+        owner = loaded.distribution or loaded.name
+        into.append((registry, Registration(name, factory, options, owner)))
+
+    return register
+
+
+def _plural(kind: str) -> str:
+    return "policies" if kind == "policy" else f"{kind}s"
+
+
+def _names(variable: str) -> set[str]:
+    return {name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()}
+
+
+def _allowed() -> list[EntryPoint]:
+    only, never = _names("EBPF_BOT_PLUGINS"), _names("EBPF_BOT_DISABLE_PLUGINS")
+    found = sorted(entry_points(group=hookspecs.PROJECT), key=lambda entry: entry.name)
+    return [entry for entry in found if (not only or entry.name in only) and entry.name not in never]

@@ -1,0 +1,117 @@
+"""Signals: what probes said, in columnar batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from ebpf_bot_core.probe import ProbeTable
+
+__all__ = ["SIGNAL_DTYPE", "Signal", "SignalBatch"]
+
+SIGNAL_DTYPE: Final = np.dtype(
+    [
+        ("time", "<i8"),  # ns since the Unix epoch
+        ("count", "<u8"),  # how often it fired: 1 in stream mode, n since the last batch in count mode
+        ("probe", "<u4"),  # index into the batch's table
+        ("pid", "<u4"),  # process id in the initial pid namespace; 0: not known (count mode)
+        ("tid", "<u4"),  # thread id, likewise
+        ("cpu", "<i4"),  # -1: not known
+        ("comm", "S16"),  # the thread's name; empty: not known
+    ]
+)
+"""The fields that every batch begins with; a receiver may append fields of its own (arguments, latency)."""
+
+
+@attrs.frozen
+class Signal:
+    """One observation, as iterating a batch gives it. The fields are those of `SIGNAL_DTYPE`.
+
+    Attributes:
+        extra: fields that the receiver appended, by name.
+    """
+
+    time: int
+    probe: str
+    count: int
+    pid: int
+    tid: int
+    cpu: int
+    comm: str
+    extra: dict[str, object] = attrs.field(factory=dict)
+
+
+@attrs.frozen(eq=False)
+class SignalBatch:
+    """Many signals at once.
+
+    Attributes:
+        probes: the table that the field `probe` indexes.
+        records: shape (n,), a structured array whose first fields are those of `SIGNAL_DTYPE`.
+        lost: signals lost since the batch before, as far as the backend knows.
+    """
+
+    probes: ProbeTable
+    records: NDArray[np.void]
+    lost: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        names = self.records.dtype.names or ()
+        base = SIGNAL_DTYPE.names or ()
+        if names[: len(base)] != base:
+            raise ValueError(f"a batch's fields begin with {base}, not {names}")
+
+    @classmethod
+    def empty(cls, probes: ProbeTable, *, lost: int = 0) -> SignalBatch:
+        """Return a batch of no signals."""
+        return cls(probes, np.zeros(0, SIGNAL_DTYPE), lost)
+
+    @classmethod
+    def counted(
+        cls, probes: ProbeTable, rows: NDArray[np.integer], counts: NDArray[np.integer], time: int
+    ) -> SignalBatch:
+        """Return a batch of count mode: probe `rows[i]` fired `counts[i]` times up to `time` (ns)."""
+        records = np.zeros(len(rows), SIGNAL_DTYPE)
+        records["time"] = time
+        records["count"] = counts
+        records["probe"] = rows
+        records["cpu"] = -1
+        return cls(probes, records)
+
+    @classmethod
+    def concat(cls, batches: Sequence[SignalBatch]) -> SignalBatch:
+        """Return one batch of several that share a table; needs at least one."""
+        first = batches[0]
+        if any(batch.probes is not first.probes for batch in batches):
+            raise ValueError("batches of different tables cannot be joined")
+        if len(batches) == 1:
+            return first
+        records = np.concatenate([batch.records for batch in batches])
+        return cls(first.probes, records, sum(batch.lost for batch in batches))
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def total(self) -> int:
+        """How many times the probes fired: the sum of `count`."""
+        return int(self.records["count"].sum())
+
+    def where(self, mask: NDArray[np.bool_]) -> SignalBatch:
+        """Return the signals that a mask of shape (len(self),) keeps."""
+        return SignalBatch(self.probes, self.records[mask], self.lost)
+
+    def __iter__(self) -> Iterator[Signal]:
+        names = self.probes.names
+        base = len(SIGNAL_DTYPE.names or ())
+        more = (self.records.dtype.names or ())[base:]
+        for row in self.records.tolist():
+            time, count, probe, pid, tid, cpu, comm = row[:base]
+            extra = dict(zip(more, row[base:], strict=True))
+            yield Signal(
+                time, names[probe], count, pid, tid, cpu, comm.decode("utf-8", "replace"), extra
+            )

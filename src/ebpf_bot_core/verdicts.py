@@ -1,0 +1,85 @@
+"""The ladder of verdicts, and the one list of reasons for which a probe has not fired."""
+
+from __future__ import annotations
+
+import enum
+
+__all__ = ["Reason", "Verdict"]
+
+
+class Verdict(enum.IntEnum):
+    """What is known of a probe on a host; evidence only ever climbs this ladder.
+
+    The JSON value is the name in lower case.
+    """
+
+    PENDING = 0
+    """Not examined, or not attached yet."""
+    MISSING = 1
+    """Not on this host."""
+    REFUSED = 2
+    """There, but it cannot be attached."""
+    EXCLUDED = 3
+    """No such thing to probe; it leaves the denominator, visibly."""
+    SILENT = 4
+    """Attached and live, but it has not fired."""
+    BLIND = 5
+    """Attached as far as the kernel says, but shown unable to fire."""
+    FIRED = 6
+    """It fired at least once."""
+
+    @property
+    def label(self) -> str:
+        """The name as JSON, metrics and reports write it."""
+        return self.name.lower()
+
+
+class Reason(enum.IntEnum):
+    """Why a probe has not fired: a code that programs compare, and a hint that people follow.
+
+    The numbers are stored, so they are never reused; within one verdict the higher number is kept when two
+    pieces of evidence differ.
+    """
+
+    _hint: str
+
+    def __new__(cls, number: int, hint: str) -> Reason:
+        """Pair the number with the sentence that says what to do about it."""
+        member = int.__new__(cls, number)
+        member._value_ = number
+        member._hint = hint
+        return member
+
+    NONE = (0, "")
+    NOT_EXAMINED = (1, "run the plan on this host")
+    BUDGET = (2, "raise [budget] in the plan, or run longer so that probes can rotate")
+    NOT_FOUND = (10, "check the spelling with `ebpf-bot probes PATTERN`")
+    BINARY_MISSING = (11, "give the path of an existing file, or install the program")
+    PERMISSION = (20, "run as root or with CAP_BPF and CAP_PERFMON; `ebpf-bot doctor` shows what is missing")
+    LOCKDOWN = (21, "the kernel is locked down; boot with lockdown=none or use another kind of probe")
+    KERNEL_CONFIG = (22, "this kernel was built without it; use another kind of probe or another kernel")
+    NO_BTF = (23, "the kernel has no BTF; use one built with CONFIG_DEBUG_INFO_BTF")
+    VERIFIER_REJECTED = (24, "the verifier's log says why")
+    ATTACH_LIMIT = (25, "the kernel's limit on probes is reached; lower max_attached in the plan")
+    NO_BACKEND = (26, "this backend does not serve this kind of probe; choose another with --backend")
+    NOT_ELF = (27, "give the program or library itself, not a script or data file")
+    MALFORMED_ELF = (28, "the file is damaged or was made to look like ELF; rebuild or reinstall it")
+    UNREADABLE = (29, "make the file readable for the user that runs ebpf-bot")
+    NO_SYMBOLS = (30, "the binary is stripped; install its debug symbols")
+    UNSUPPORTED_INSTRUCTION = (31, "the kernel cannot place a probe on this instruction; probe a caller or callee")
+    ATTACH_FAILED = (32, "the kernel's answer is in the detail")
+    IMPORTED = (40, "the function lives in another library; probe it there")
+    DATA_SYMBOL = (41, "it is data, not code; nothing can run there")
+    NOT_CALLED = (50, "its code was loaded and ran, but never got here: exercise it, or expect less")
+    NEVER_EXECUTED = (51, "the program or library it is in was not loaded while the probe was attached")
+    BINARY_REPLACED = (60, "the file was replaced after attaching; start the run again")
+
+    @property
+    def code(self) -> str:
+        """The documented word, such as `not-found`; empty for `NONE`."""
+        return "" if self is Reason.NONE else self.name.lower().replace("_", "-")
+
+    @property
+    def hint(self) -> str:
+        """What to do about it, one sentence."""
+        return self._hint
