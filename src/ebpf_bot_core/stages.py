@@ -49,10 +49,17 @@ class ProbeInjector(Protocol):
         """
         ...
 
-    def open(self, probes: ProbeTable, *, scope: Scope, mode: Mode) -> Injection:
+    def open(self, probes: ProbeTable, *, scope: Scope, mode: Mode, keep: bool) -> Injection:
         """Open an injection on probes that `find` called pending; none is attached yet.
 
         The caller owns the injection and closes it.
+
+        Args:
+            probes: what may be attached later.
+            scope: whose hits count.
+            mode: how they are reported.
+            keep: every hit counts, exactly. Else a probe is detached once it has fired, so that only its first hit
+                need be reported, as a count of at least 1.
 
         Raises:
             BackendError: the backend cannot work here; the message names the cause, the hint the cure.
@@ -85,7 +92,10 @@ class Injection(Protocol):
         ...
 
     def detach(self, rows: NDArray[np.intp]) -> None:
-        """Detach many probes at once. Those that stay miss no hit; hits so far are still received."""
+        """Detach many probes at once. Those that stay miss no first hit; hits so far are still received.
+
+        Where the injection keeps (see `ProbeInjector.open`) this may only be asked for all probes at once.
+        """
         ...
 
     def inspect(self) -> Evidence:
