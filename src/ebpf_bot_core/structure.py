@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar, get_args, get_origin
 
 import attrs
 import cattrs
@@ -34,6 +34,25 @@ for _wanted in _NAMES:
     converter.register_structure_hook(_wanted, _exactly)
 
 
+def _is_listing(wanted: Any) -> bool:
+    return get_origin(wanted) is tuple and get_args(wanted)[1:] == (Ellipsis,)
+
+
+def _listing(wanted: Any) -> Callable[[object, Any], tuple[Any, ...]]:
+    # By default any iterable would do, and a string would become a list of letters.
+    member = get_args(wanted)[0]
+
+    def read(value: object, _: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple):
+            raise TypeError(f"expected a list, not {value!r}")
+        return tuple(converter.structure(item, member) for item in value)
+
+    return read
+
+
+converter.register_structure_hook_factory(_is_listing, _listing)
+
+
 def structure(data: object, wanted: type[T], *, where: str) -> T:
     """Build a `wanted` from plain data.
 
@@ -59,7 +78,7 @@ def structure(data: object, wanted: type[T], *, where: str) -> T:
             message = f"{where}: unknown key {'.'.join([*path, key])[:200]!r}"
             raise PlanError(message, hint=f"{guess}; {known}" if guess else known) from error
         if isinstance(cause, KeyError):
-            raise PlanError(f"{where}: {_at(path)}missing key {cause.args[0]!r}") from error
+            raise PlanError(f"{where}: missing key {'.'.join(path) or cause.args[0]!r}") from error
         if isinstance(cause, TypeError | ValueError):
             raise PlanError(f"{where}: {_at(path)}{str(cause)[:200]}") from error
         raise

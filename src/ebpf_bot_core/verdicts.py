@@ -70,8 +70,8 @@ class Reason(enum.IntEnum):
     ATTACH_FAILED = (32, "the kernel's answer is in the detail")
     IMPORTED = (40, "the function lives in another library; probe it there")
     DATA_SYMBOL = (41, "it is data, not code; nothing can run there")
-    NOT_CALLED = (50, "its code was loaded and ran, but never got here: exercise it, or expect less")
-    NEVER_EXECUTED = (51, "the program or library it is in was not loaded while the probe was attached")
+    NEVER_EXECUTED = (50, "the program or library it is in was not loaded while the probe was attached")
+    NOT_CALLED = (51, "nothing called it while the probe was attached: exercise it, or expect less")
     BINARY_REPLACED = (60, "the file was replaced after attaching; start the run again")
 
     @property

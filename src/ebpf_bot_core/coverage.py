@@ -1,0 +1,197 @@
+"""Coverage: the map of what is expected and what was seen, and the bot that keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from ebpf_bot_core.evidence import Evidence, ProbeEvidence
+from ebpf_bot_core.probe import ProbeTable
+from ebpf_bot_core.signal import SignalBatch
+from ebpf_bot_core.verdicts import Reason, Verdict
+
+__all__ = ["CoverageBot", "CoverageMap", "VerdictChanges"]
+
+
+@attrs.frozen(eq=False)
+class CoverageMap:
+    """What the evidence says of every expected probe."""
+
+    evidence: Evidence
+
+    @property
+    def expected(self) -> int:
+        """How many probes are expected, the excluded ones among them."""
+        return len(self.evidence)
+
+    @property
+    def totals(self) -> dict[Verdict, int]:
+        """How many probes stand on each rung; all rungs are there."""
+        counts = np.bincount(self.evidence.columns["verdict"], minlength=len(Verdict))
+        return {verdict: int(counts[verdict]) for verdict in Verdict}
+
+    @property
+    def ratio(self) -> float | None:
+        """Fired / (expected - excluded), from 0 to 1; None where nothing could be expected to fire."""
+        totals = self.totals
+        possible = self.expected - totals[Verdict.EXCLUDED]
+        return totals[Verdict.FIRED] / possible if possible else None
+
+    @property
+    def signals(self) -> int:
+        """How often the probes fired in all."""
+        return int(self.evidence.columns["hits"].sum())
+
+    def gaps(self) -> Iterator[ProbeEvidence]:
+        """Yield the rows of the probes that were expected and have not fired."""
+        verdict = self.evidence.columns["verdict"]
+        yield from self.evidence.take(
+            np.flatnonzero((verdict != Verdict.FIRED) & (verdict != Verdict.EXCLUDED))
+        )
+
+
+@attrs.frozen(eq=False)
+class VerdictChanges:
+    """The verdicts that one step changed; iterating gives (probe, before, after).
+
+    Attributes:
+        rows: shape (n,), indexes into `probes`.
+        before: shape (n,), values of `Verdict`; likewise `after`.
+    """
+
+    probes: ProbeTable
+    rows: NDArray[np.intp]
+    before: NDArray[np.uint8]
+    after: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[tuple[str, Verdict, Verdict]]:
+        for row, before, after in zip(
+            self.rows.tolist(), self.before.tolist(), self.after.tolist(), strict=True
+        ):
+            yield self.probes[row], Verdict(before), Verdict(after)
+
+
+class CoverageBot:
+    """Holds what is expected and what is known of it, and folds in what was observed.
+
+    Args:
+        found: for each expectation, its priority and the evidence of finding its probes. A probe that several
+            expectations name counts once, with the highest priority.
+
+    Attributes:
+        probes: the expected probes; all row numbers refer to this table.
+        priority: shape (n,), the priority of each probe.
+        attached: shape (n,), where a probe is attached now.
+        rounds: shape (n,), how often each probe has been attached.
+    """
+
+    def __init__(self, found: Sequence[tuple[float, Evidence]]) -> None:
+        parts = [evidence for _, evidence in found]
+        if len(parts) == 1:
+            self._evidence = parts[0].copy()
+        else:
+            self._evidence = Evidence.pending(ProbeTable.of(name for part in parts for name in part.probes))
+            for part in parts:
+                self._evidence = self._evidence.join(part)
+        self.probes = self._evidence.probes
+        size = len(self.probes)
+        self.priority = np.full(size, -np.inf)
+        for priority, part in found:
+            rows = self.probes.positions(part.probes.names)
+            self.priority[rows] = np.maximum(self.priority[rows], priority)
+        self.attached = np.zeros(size, np.bool_)
+        self.rounds = np.zeros(size, np.int64)
+        self._attached_at = np.zeros(size, np.int64)
+        self._aged_at = np.zeros(size, np.int64)
+        self._saved = np.zeros(size, self._evidence.columns.dtype)
+        self._seen_verdicts = np.zeros(size, np.uint8)
+
+    @property
+    def evidence(self) -> Evidence:
+        """What is known; it grows in place, so copy what you keep."""
+        return self._evidence
+
+    def coverage(self) -> CoverageMap:
+        """Return the coverage map as of now."""
+        return CoverageMap(self._evidence)
+
+    def absorb(self, evidence: Evidence) -> None:
+        """Join what a stage states of probes: outcomes of attaching, opportunities, blindness."""
+        self._evidence = self._evidence.join(evidence)
+        columns = self._evidence.columns
+        silent = columns["verdict"] == Verdict.SILENT
+        ran = columns["opportunities"] > 0
+        # A backend that cannot tell whether the code ran says NOT_CALLED itself; for the others it follows.
+        columns["reason"][silent & ran] = Reason.NOT_CALLED
+        columns["reason"][silent & ~ran & (columns["reason"] == Reason.NONE)] = Reason.NEVER_EXECUTED
+
+    def observe(self, batch: SignalBatch) -> None:
+        """Count the hits of a batch, which must use this bot's table."""
+        if batch.probes is not self.probes:
+            raise ValueError("the batch was made with another table of probes")
+        evidence = self._evidence
+        evidence.signals_lost += batch.lost
+        if not len(batch):
+            return
+        columns = evidence.columns
+        rows = batch.records["probe"]
+        times = batch.records["time"]
+        counts = batch.records["count"]
+        np.add.at(columns["hits"], rows, counts)
+        hit = np.unique(rows[counts > 0])
+        first = np.full(len(self.probes), np.iinfo(np.int64).max)
+        np.minimum.at(first, rows, times)
+        columns["first_fired"][hit] = np.where(
+            columns["first_fired"][hit] == 0, first[hit], columns["first_fired"][hit]
+        )
+        np.maximum.at(columns["last_fired"], rows, times)
+        columns["verdict"][hit] = Verdict.FIRED
+        columns["reason"][hit] = Reason.NONE
+        for row in [row for row in evidence.details if columns["verdict"][row] == Verdict.FIRED]:
+            del evidence.details[row]
+
+    def attach(self, rows: NDArray[np.intp], now_ns: int) -> None:
+        """Note that probes are attached from now on (`now_ns` is any clock that does not go back)."""
+        fresh = rows[~self.attached[rows]]
+        self.attached[fresh] = True
+        self.rounds[fresh] += 1
+        self._attached_at[fresh] = now_ns
+        self._aged_at[fresh] = now_ns
+
+    def detach(self, rows: NDArray[np.intp], now_ns: int) -> None:
+        """Note that probes are no longer attached; the time they were is kept as `live_ns`."""
+        self.age(now_ns)
+        self.attached[rows] = False
+
+    def age(self, now_ns: int) -> None:
+        """Bring `live_ns` of the attached probes up to now."""
+        self._evidence.columns["live_ns"][self.attached] += now_ns - self._aged_at[self.attached]
+        self._aged_at[self.attached] = now_ns
+
+    def held_ns(self, now_ns: int) -> NDArray[np.int64]:
+        """Return how long each probe has been attached this time, shape (n,); 0 where it is not."""
+        return np.where(self.attached, now_ns - self._attached_at, 0)
+
+    def take_changes(self, *, everything: bool = False) -> tuple[Evidence, VerdictChanges]:
+        """Return what has changed since the last call: evidence to save, and verdicts to announce.
+
+        A row has changed when its verdict, reason or hits have; how long it was live and its opportunities are taken
+        along, but they alone do not make a row worth writing, unless `everything` is asked for.
+        """
+        columns = self._evidence.columns
+        fields = ("verdict", "reason", "hits")
+        changed = np.logical_or.reduce([columns[field] != self._saved[field] for field in fields])
+        rows = np.flatnonzero(changed | (columns != self._saved) if everything else changed)
+        moved = np.flatnonzero(columns["verdict"] != self._seen_verdicts)
+        changes = VerdictChanges(
+            self.probes, moved, self._seen_verdicts[moved], columns["verdict"][moved].copy()
+        )
+        self._seen_verdicts[moved] = columns["verdict"][moved]
+        self._saved[rows] = columns[rows]
+        return self._evidence.take(rows), changes
