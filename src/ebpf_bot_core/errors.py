@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 __all__ = [
     "BackendError",
     "EbpfBotError",
@@ -9,7 +12,9 @@ __all__ = [
     "PatternError",
     "PlanError",
     "PluginError",
+    "StageError",
     "StoreError",
+    "blame",
 ]
 
 
@@ -61,3 +66,21 @@ class NothingAttachedError(BackendError):
 
 class StoreError(EbpfBotError):
     """A store that cannot be opened, read or written."""
+
+
+class StageError(EbpfBotError):
+    """A stage raised something that it should not have: a defect of the plugin that supplied it."""
+
+
+@contextmanager
+def blame(stage: str, plugin: str) -> Iterator[None]:
+    """Turn whatever a stage raises beside this tree's errors into a `StageError` that names the plugin."""
+    try:
+        yield
+    except EbpfBotError:
+        raise
+    except Exception as error:
+        raise StageError(
+            f"{stage} {plugin!r} failed: {type(error).__name__}: {error}",
+            hint=f"this is a defect of the plugin {plugin!r}; --debug shows where",
+        ) from error

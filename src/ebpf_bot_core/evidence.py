@@ -19,6 +19,7 @@ from ebpf_bot_core.verdicts import Reason, Verdict
 
 __all__ = ["EVIDENCE_DTYPE", "Evidence", "ProbeEvidence"]
 
+_REASONS: Final = {int(reason): reason for reason in Reason}
 EVIDENCE_DTYPE: Final = np.dtype(
     [
         ("verdict", "<u1"),  # Verdict
@@ -97,7 +98,7 @@ class Evidence:
         columns["verdict"] = [row[0] for row in best.values()]
         columns["reason"] = [row[1] for row in best.values()]
         details = {i: row[2] for i, row in enumerate(best.values()) if row[2]}
-        return cls(ProbeTable(tuple(best)), columns, details, signals_lost)
+        return cls(ProbeTable.of(best), columns, details, signals_lost)
 
     def __len__(self) -> int:
         return len(self.probes)
@@ -120,7 +121,7 @@ class Evidence:
             yield ProbeEvidence(
                 name,
                 Verdict(verdict),
-                Reason(reason),
+                _REASONS[reason],
                 details.get(i, ""),
                 hits,
                 first or None,

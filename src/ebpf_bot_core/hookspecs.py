@@ -113,7 +113,7 @@ def ebpf_bot_register_commands(group: click.Group) -> None:
 
 
 @hookspec
-def ebpf_bot_diagnose() -> Iterable[Diagnosis]:
+def ebpf_bot_diagnose() -> Iterable[Diagnosis]:  # type: ignore[empty-body]  # a spec has none
     """Say what of this plugin works on this host, for `ebpf-bot doctor`.
 
     Called by `doctor` only; it may take a second, must leave nothing behind and may not start a run. An exception

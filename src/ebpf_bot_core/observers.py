@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
 from ebpf_bot_core.plugins import Plugins
+from ebpf_bot_core.telemetry.logs import traced_logger
 
 __all__ = ["Observers"]
 
-_log = logging.getLogger(__name__)
+_log = traced_logger(__name__)
 
 
 class Observers:
@@ -28,12 +28,10 @@ class Observers:
         }
 
     def tell(self, event: str, **facts: Any) -> None:
-        """Call everyone who listens for `event`, each with those of the facts that it asks for."""
+        """Call everyone who listens for `event`."""
         for plugin, function in self._listeners[event]:
             try:
-                code = function.__code__
-                wanted = code.co_varnames[: code.co_argcount]
-                function(**{name: value for name, value in facts.items() if name in wanted})
+                function(**facts)
             except Exception as error:
                 _log.exception("plugin %s failed to observe %s", plugin, event)
                 self._on_error(event, error)

@@ -140,7 +140,11 @@ class CoverageOrchestrator:
         ousted = attached & ~held
         ousted[chosen] = False
         detach = np.flatnonzero(ousted)
-        return attach, detach, f"the best {len(chosen)} of {len(contenders)} candidates fit the budget of {places}"
+        return (
+            attach,
+            detach,
+            f"the best {len(chosen)} of {len(contenders)} candidates fit the budget of {places}",
+        )
 
 
 def _best(scores: NDArray[np.float64], count: int) -> NDArray[np.intp]:

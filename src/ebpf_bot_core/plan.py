@@ -153,7 +153,9 @@ class Plan:
         path = Path(path)
         try:
             if not path.is_file():
-                raise PlanError(f"{path}: no such plan file", hint="give a TOML file, or use --expect PATTERN")
+                raise PlanError(
+                    f"{path}: no such plan file", hint="give a TOML file, or use --expect PATTERN"
+                )
             if path.stat().st_size > _MAX_PLAN_BYTES:
                 raise PlanError(f"{path}: larger than {_MAX_PLAN_BYTES >> 20} MiB; this is no plan")
             text = path.read_text(encoding="utf-8")
@@ -173,9 +175,7 @@ class Plan:
         document = structure(data, _Document, where=where)
         if not document.expect:
             raise PlanError(f"{where}: nothing is expected", hint="add [[expect]] with probes = [...]")
-        return cls(
-            document.plan.name, document.expect, document.budget, document.goal, document.stages
-        )
+        return cls(document.plan.name, document.expect, document.budget, document.goal, document.stages)
 
     @classmethod
     def of(cls, patterns: Sequence[str], *, name: str = "cli") -> Plan:

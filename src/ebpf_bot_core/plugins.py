@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import pluggy
 
-from ebpf_bot_core import hookspecs
+from ebpf_bot_core import hookspecs, policies, reports, stores
 from ebpf_bot_core.errors import PluginError
+from ebpf_bot_core.nearest import did_you_mean
 from ebpf_bot_core.registry import Registration, Registry
 
 if TYPE_CHECKING:
@@ -21,10 +22,9 @@ if TYPE_CHECKING:
     from ebpf_bot_core.reports import Report
     from ebpf_bot_core.stages import ProbeInjector, SignalProcessor, SignalReceiver, SignalStore
 
-__all__ = ["BUILT_IN", "LoadedPlugin", "Plugins"]
+__all__ = ["LoadedPlugin", "Plugins"]
 
-BUILT_IN: Final = "ebpf-bot-core"
-"""The name under which the core's own policies and reports are registered."""
+_OURSELVES: Final = "ebpf-bot-core"
 
 
 @attrs.define
@@ -60,33 +60,43 @@ class Plugins:
         self.stores: Registry[SignalStore] = Registry("store")
         self.policies: Registry[Policy] = Registry("policy")
         self.reports: Registry[Report] = Registry("report")
+        registries: list[Registry[Any]] = [
+            self.injectors,
+            self.receivers,
+            self.processors,
+            self.stores,
+            self.policies,
+            self.reports,
+        ]
+        self._registries = {registry.kind: registry for registry in registries}
         self.loaded: list[LoadedPlugin] = []
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
-        self._load_built_ins()
+        for module in (policies, reports, stores):
+            self.add(module, name=module.__name__.rpartition(".")[2], distribution=_OURSELVES)
         for entry in _allowed() if entries is None else entries:
-            self._load(entry)
+            dist = entry.dist
+            self._adopt(LoadedPlugin(entry.name, f"{dist.name} {dist.version}" if dist else ""), entry.load)
 
-    def add(self, plugin: object, *, name: str) -> LoadedPlugin:
-        """Use an object that is not installed as a plugin: for tests and for embedding systems.
+    def add(self, plugin: object, *, name: str, distribution: str = "") -> LoadedPlugin:
+        """Use an object that no entry point names: for the core's own, for tests and for embedding systems.
 
         Raises:
             PluginError: it could not be used.
         """
-        loaded = self._adopt(LoadedPlugin(name), lambda: plugin)
+        loaded = self._adopt(LoadedPlugin(name, distribution), lambda: plugin)
         if loaded.error:
             raise PluginError(f"plugin {name!r} cannot be used: {loaded.error}")
         return loaded
 
-    @property
-    def hook(self) -> Any:
-        """The pluggy hook relay, for observers and diagnoses."""
-        return self._manager.hook
-
     def implementations(self, hook: str) -> list[tuple[str, Callable[..., Any]]]:
-        """Return (plugin name, function) of all that implement a hook, in the order of loading."""
+        """Return (plugin name, function) of all that implement a hook.
+
+        Each function takes all of the hook's arguments by keyword and passes on those that the plugin asked for: so
+        every plugin can be called, and can fail, on its own.
+        """
         caller = getattr(self._manager.hook, hook)
-        return [(impl.plugin_name, impl.function) for impl in caller.get_hookimpls()]
+        return [(impl.plugin_name, _call_with_wanted(impl)) for impl in caller.get_hookimpls()]
 
     def get(self, kind: str, name: str) -> Registration[Any]:
         """Return what is registered under a name; a broken plugin that could have brought it is named.
@@ -107,6 +117,10 @@ class Plugins:
                     )
         return registry.get(name)
 
+    def names(self, kind: str) -> list[str]:
+        """Return the names registered for a kind (see `get`), sorted."""
+        return sorted(registration.name for registration in self._registries[kind])
+
     def register_commands(self, group: click.Group) -> None:
         """Let plugins add their subcommands; one that fails is marked as broken and left out."""
         for name, function in self.implementations("ebpf_bot_register_commands"):
@@ -115,63 +129,32 @@ class Plugins:
             except Exception as error:  # noqa: BLE001 - a plugin's defect must not take the command line down
                 self._mark_broken(name, error)
 
-    @property
-    def _registries(self) -> dict[str, Registry[Any]]:
-        listed: list[Registry[Any]] = [
-            self.injectors,
-            self.receivers,
-            self.processors,
-            self.stores,
-            self.policies,
-            self.reports,
-        ]
-        return {registry.kind: registry for registry in listed}
-
-    def _load_built_ins(self) -> None:
-        from ebpf_bot_core import policies, reports  # noqa: PLC0415 - they import what this module defines
-
-        loaded = LoadedPlugin(BUILT_IN, distribution=BUILT_IN)
-        for module in (policies, reports):
-            self._adopt(loaded, lambda module=module: module, name=module.__name__)
-        if loaded.error:
-            raise PluginError(f"the core's own policies or reports are broken: {loaded.error}")
-
-    def _load(self, entry: EntryPoint) -> None:
-        dist = entry.dist
-        distribution = f"{dist.name} {dist.version}" if dist else ""
-        self._adopt(LoadedPlugin(entry.name, distribution), entry.load)
-
-    def _adopt(
-        self, loaded: LoadedPlugin, load: Callable[[], object], *, name: str | None = None
-    ) -> LoadedPlugin:
+    def _adopt(self, loaded: LoadedPlugin, load: Callable[[], object]) -> LoadedPlugin:
         """Load one plugin; whatever goes wrong is written down and disables this one alone."""
-        if loaded not in self.loaded:
-            self.loaded.append(loaded)
-        known = name or loaded.name
+        self.loaded.append(loaded)
         try:
             plugin = load()
             if isinstance(plugin, type):
                 raise TypeError("the entry point names a class; name a module or an instance")  # noqa: TRY301
-            self._manager.register(plugin, name=known)
-            self._refuse_unknown_hooks(known)
-            self._collect(loaded, known)
+            self._manager.register(plugin, name=loaded.name)
+            self._refuse_unknown_hooks(plugin)
+            self._collect(plugin, loaded)
         except Exception as error:  # noqa: BLE001 - likewise
-            if self._manager.get_plugin(known) is not None:
-                self._manager.unregister(name=known)
+            if self._manager.get_plugin(loaded.name) is not None:
+                self._manager.unregister(name=loaded.name)
             self._mark_broken(loaded.name, error)
         return loaded
 
-    def _refuse_unknown_hooks(self, name: str) -> None:
-        plugin = self._manager.get_plugin(name)
+    def _refuse_unknown_hooks(self, plugin: object) -> None:
+        # pluggy's own check covers all plugins at once, so that one plugin's slip would be everyone's.
         for caller in self._manager.get_hookcallers(plugin) or []:
             if not caller.has_spec():
-                raise AttributeError(f"it implements {caller.name}, which is not a hook")
-            for impl in caller.get_hookimpls():
-                if impl.plugin is plugin:
-                    self._manager._verify_hook(caller, impl)  # noqa: SLF001 - pluggy checks only at registration
+                near = did_you_mean(
+                    caller.name, [name for name in vars(hookspecs) if name.startswith("ebpf_bot_")]
+                )
+                raise AttributeError(f"it implements {caller.name}, which is not a hook; {near}".rstrip("; "))
 
-    def _collect(self, loaded: LoadedPlugin, name: str) -> None:
-        plugin = self._manager.get_plugin(name)
+    def _collect(self, plugin: object, loaded: LoadedPlugin) -> None:
         collected: list[tuple[Registry[Any], Registration[Any]]] = []
         for registry in self._registries.values():
             hook = f"ebpf_bot_register_{_plural(registry.kind)}"
@@ -198,6 +181,13 @@ def _collector(
         into.append((registry, Registration(name, factory, options, owner)))
 
     return register
+
+
+def _call_with_wanted(impl: pluggy.HookImpl) -> Callable[..., Any]:
+    def call(**facts: Any) -> Any:
+        return impl.function(**{name: facts[name] for name in impl.argnames})
+
+    return call
 
 
 def _plural(kind: str) -> str:

@@ -164,7 +164,7 @@ class ProbeTable(Sequence[str]):
         names: the canonical names, each once.
     """
 
-    names: tuple[str, ...] = attrs.field(converter=tuple)
+    names: tuple[str, ...]
     _index: dict[str, int] = attrs.field(init=False, repr=False)
 
     @_index.default

@@ -9,7 +9,6 @@ import attrs
 
 from ebpf_bot_core.errors import PluginError
 from ebpf_bot_core.nearest import did_you_mean
-from ebpf_bot_core.structure import structure
 
 __all__ = ["Register", "Registration", "Registry"]
 
@@ -37,6 +36,8 @@ class Registration(Generic[T]):
         Raises:
             PlanError: an unknown or malformed option, naming the nearest valid one.
         """
+        from ebpf_bot_core.structure import structure  # noqa: PLC0415 - cattrs: registering must stay cheap
+
         if self.options is None:
             structure(options, _NoOptions, where=self.name)
             return self.factory()
@@ -51,9 +52,7 @@ class _NoOptions:
 class Register(Protocol[T_contra]):
     """What a registering hook is given: call it once for each thing."""
 
-    def __call__(
-        self, name: str, factory: Callable[..., T_contra], *, options: type | None = None
-    ) -> None:
+    def __call__(self, name: str, factory: Callable[..., T_contra], *, options: type | None = None) -> None:
         """Register `factory` under `name`.
 
         Args:

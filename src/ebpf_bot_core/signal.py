@@ -112,6 +112,4 @@ class SignalBatch:
         for row in self.records.tolist():
             time, count, probe, pid, tid, cpu, comm = row[:base]
             extra = dict(zip(more, row[base:], strict=True))
-            yield Signal(
-                time, names[probe], count, pid, tid, cpu, comm.decode("utf-8", "replace"), extra
-            )
+            yield Signal(time, names[probe], count, pid, tid, cpu, comm.decode("utf-8", "replace"), extra)

@@ -50,12 +50,13 @@ class ProbeInjector(Protocol):
         ...
 
     def open(self, probes: ProbeTable, *, scope: Scope, mode: Mode, keep: bool) -> Injection:
-        """Open an injection on probes that `find` called pending; none is attached yet.
+        """Open an injection on the table of a run; none of its probes is attached yet.
 
         The caller owns the injection and closes it.
 
         Args:
-            probes: what may be attached later.
+            probes: the run's table. Only rows that `find` called pending are ever attached; the others are there
+                so that row numbers mean the same everywhere.
             scope: whose hits count.
             mode: how they are reported.
             keep: every hit counts, exactly. Else a probe is detached once it has fired, so that only its first hit

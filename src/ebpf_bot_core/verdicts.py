@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from typing import Self
 
 __all__ = ["Reason", "Verdict"]
 
@@ -43,7 +44,7 @@ class Reason(enum.IntEnum):
 
     _hint: str
 
-    def __new__(cls, number: int, hint: str) -> Reason:
+    def __new__(cls, number: int, hint: str) -> Self:
         """Pair the number with the sentence that says what to do about it."""
         member = int.__new__(cls, number)
         member._value_ = number
@@ -66,7 +67,10 @@ class Reason(enum.IntEnum):
     MALFORMED_ELF = (28, "the file is damaged or was made to look like ELF; rebuild or reinstall it")
     UNREADABLE = (29, "make the file readable for the user that runs ebpf-bot")
     NO_SYMBOLS = (30, "the binary is stripped; install its debug symbols")
-    UNSUPPORTED_INSTRUCTION = (31, "the kernel cannot place a probe on this instruction; probe a caller or callee")
+    UNSUPPORTED_INSTRUCTION = (
+        31,
+        "the kernel cannot place a probe on this instruction; probe a caller or callee",
+    )
     ATTACH_FAILED = (32, "the kernel's answer is in the detail")
     IMPORTED = (40, "the function lives in another library; probe it there")
     DATA_SYMBOL = (41, "it is data, not code; nothing can run there")

@@ -14,10 +14,24 @@ if TYPE_CHECKING:
 @hookimpl
 def ebpf_bot_register_policies(register: Register[Policy]) -> None:
     """Register `random`, `priority` and `round-robin`."""
-    from ebpf_bot_core.policies.priority import PriorityPolicy  # noqa: PLC0415 - they need numpy
-    from ebpf_bot_core.policies.random import RandomPolicy  # noqa: PLC0415
-    from ebpf_bot_core.policies.round_robin import RoundRobinPolicy  # noqa: PLC0415
+    register("random", _random)
+    register("priority", _priority)
+    register("round-robin", _round_robin)
 
-    register("random", RandomPolicy)
-    register("priority", PriorityPolicy)
-    register("round-robin", RoundRobinPolicy)
+
+def _random() -> Policy:
+    from ebpf_bot_core.policies.random import RandomPolicy  # noqa: PLC0415 - it needs numpy
+
+    return RandomPolicy()
+
+
+def _priority() -> Policy:
+    from ebpf_bot_core.policies.priority import PriorityPolicy  # noqa: PLC0415 - likewise
+
+    return PriorityPolicy()
+
+
+def _round_robin() -> Policy:
+    from ebpf_bot_core.policies.round_robin import RoundRobinPolicy  # noqa: PLC0415 - likewise
+
+    return RoundRobinPolicy()

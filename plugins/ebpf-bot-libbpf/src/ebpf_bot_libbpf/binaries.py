@@ -1,0 +1,159 @@
+"""Binaries: files examined once, however many patterns ask for their functions."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from ebpf_bot_core import Reason, Verdict
+from ebpf_bot_libbpf.elf import MAGIC, Elf, ElfError, Segment, damage_refused
+from ebpf_bot_libbpf.files import OpenFile, open_file
+from ebpf_bot_libbpf.functions import Functions
+from ebpf_bot_libbpf.instructions import refused_first_instructions
+from ebpf_bot_libbpf.points import Binary
+from ebpf_bot_libbpf.refusals import UnprobeableError
+from ebpf_bot_libbpf.startup import load_offset
+from ebpf_bot_libbpf.symbols import read_symbols
+
+__all__ = ["DEBUG_ROOT", "Binaries", "Examined"]
+
+DEBUG_ROOT: Final = Path("/usr/lib/debug")
+"""Where distributions install debug symbols; gdb's default too."""
+
+_NATIVE: Final = {"x86_64": ("EM_X86_64", "EM_386"), "aarch64": ("EM_AARCH64",)}
+"""Machine -> architectures of the binaries whose processes its kernel can probe."""
+_LINKED: Final = ("ET_EXEC", "ET_DYN")
+_HEAD: Final = 256
+"""Bytes that tell what a file is that is not ELF; the kernel too reads 256 for the interpreter of a script."""
+
+
+@attrs.frozen(eq=False)
+class Examined:
+    """One binary and its functions.
+
+    Attributes:
+        debug_path: the separate debug file that would be used for it, empty if its own symbols are complete or it
+            has no build-id.
+    """
+
+    binary: Binary
+    functions: Functions
+    debug_path: str
+
+
+class Binaries:
+    """Examines binaries, each as often as it changes.
+
+    Args:
+        debug_root: the directory that holds `.build-id/xx/yyyy.debug`.
+        machine: as uname(2) gives it.
+    """
+
+    def __init__(self, debug_root: Path = DEBUG_ROOT, machine: str = "") -> None:
+        self._debug_root = debug_root
+        self._machine = machine or platform.machine()
+        self._examined: dict[tuple[int, int, int, int], Examined] = {}
+
+    def examine(self, path: str) -> Examined:
+        """Return what is known of the binary at `path`, reading it only if it is new or has changed.
+
+        Raises:
+            UnprobeableError: there is no such file, or it is no binary that this machine could run.
+        """
+        with open_file(path) as file, damage_refused(path):
+            known = self._examined.get(file.identity)
+            if known is None:
+                known = self._examined[file.identity] = self._read(file)
+            # The same file may be known by another of its names.
+            return attrs.evolve(known, binary=attrs.evolve(known.binary, path=file.path))
+
+    def _read(self, file: OpenFile) -> Examined:
+        if file.read(0, min(file.size, len(MAGIC))) != MAGIC:
+            raise UnprobeableError(Verdict.REFUSED, Reason.NOT_ELF, _what_instead(file))
+        elf = Elf(file)
+        self._refuse_foreign(file, elf)
+        segments = elf.segments()
+        executable = tuple((s.offset, s.size) for s in segments if s.executable)
+        if not executable:
+            raise ElfError("no part of it is executable")
+        functions, debug_path = self._functions(file, elf, segments)
+        device, inode, mtime_ns, size = file.identity
+        binary = Binary(
+            path=file.path,
+            device=device,
+            inode=inode,
+            mtime_ns=mtime_ns,
+            size=size,
+            segments=executable,
+            load_offset=load_offset(file, elf, segments),
+        )
+        return Examined(binary, functions, debug_path)
+
+    def _refuse_foreign(self, file: OpenFile, elf: Elf) -> None:
+        if elf.machine not in _NATIVE.get(self._machine, ()) or not elf.little_endian:
+            name = str(elf.machine).removeprefix("EM_")
+            detail = f"{file.path} is for the architecture {name}, which a {self._machine} machine does not run"
+            raise UnprobeableError(Verdict.REFUSED, Reason.NOT_ELF, detail)
+        if elf.type not in _LINKED:
+            kind = {"ET_REL": "an object file that is not linked", "ET_CORE": "a core dump"}.get(str(elf.type))
+            detail = f"{file.path} is {kind or 'ELF of an unknown type'}, not a program or library"
+            raise UnprobeableError(Verdict.REFUSED, Reason.NOT_ELF, detail)
+
+    def _functions(self, file: OpenFile, elf: Elf, segments: tuple[Segment, ...]) -> tuple[Functions, str]:
+        """Read the file's own symbols and, where it is stripped, those of its debug file."""
+
+        def refused(offsets: NDArray[np.uint64]) -> NDArray[np.bool_]:
+            if elf.machine != "EM_X86_64":
+                return np.zeros(len(offsets), np.bool_)
+            return refused_first_instructions(file, offsets)
+
+        tables = elf.symbol_tables()
+        sources = [(file, elf, table) for table in tables]
+        debug_path = ""
+        with ExitStack() as stack:
+            build_id = "" if any(not table.dynamic for table in tables) else elf.build_id()
+            if build_id:
+                debug_path = f"{self._debug_root}/.build-id/{build_id[:2]}/{build_id[2:]}.debug"
+                debug = _open_debug_file(stack, debug_path, build_id, elf.bits)
+                if debug is not None:
+                    sources += [(*debug, table) for table in debug[1].symbol_tables() if not table.dynamic]
+            return Functions.of(read_symbols(sources), segments, refused), debug_path
+
+
+def _open_debug_file(stack: ExitStack, path: str, build_id: str, bits: int) -> tuple[OpenFile, Elf] | None:
+    """Return the debug file if it is sound and belongs to the binary: its symbols have the binary's addresses."""
+    try:
+        file = stack.enter_context(open_file(path))
+        with damage_refused(path):
+            elf = Elf(file)
+            elf.symbol_tables()
+            belongs = elf.build_id() == build_id and elf.bits == bits
+    except UnprobeableError:  # most have none; a bad one is as good as none
+        return None
+    return (file, elf) if belongs else None
+
+
+def _what_instead(file: OpenFile) -> str:
+    """Say what a file is that is not ELF, and for a script what runs it."""
+    head = file.read(0, min(file.size, _HEAD))
+    if not head:
+        return f"{file.path} is empty"
+    if head.startswith(b"#!"):
+        words = head[2:].partition(b"\n")[0].decode("utf-8", "replace").split()
+        runner = words[0] if words else "/bin/sh"
+        if Path(runner).name == "env":
+            command = next((word for word in words[1:] if word[0] != "-" and "=" not in word), "")
+            runner = shutil.which(command) or command or runner
+        return f"{file.path} is a script; probe its interpreter instead: {ascii(runner)[1:-1]}"
+    if head.startswith(b"!<arch>\n"):
+        return f"{file.path} is a static library; probe the programs that were linked with it"
+    text = head.decode("utf-8", "replace")
+    looks = all(char.isprintable() or char.isspace() for char in text[:-1]) and "\ufffd" not in text[:-4]
+    return f"{file.path} is {'text' if looks else 'data'}, not ELF"

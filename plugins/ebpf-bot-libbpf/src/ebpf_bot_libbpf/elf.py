@@ -1,0 +1,269 @@
+"""The headers of an ELF file: what it is for, which parts of it are executed, where its symbols are.
+
+The format is that of elf(5) and the System V gABI, chapters 4 and 5; pyelftools knows its structures. Files may be
+damaged or hostile and this process may be privileged, so each table is read as a whole, after its size was compared
+with the file's and with a limit, and pyelftools only ever sees those bytes: it cannot seek, loop or allocate beyond.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import attrs
+from elftools.common.exceptions import ELFError
+from elftools.construct import ConstructError, Struct
+from elftools.elf.structs import ELFStructs
+
+from ebpf_bot_core import Reason, Verdict
+from ebpf_bot_libbpf.files import OpenFile
+from ebpf_bot_libbpf.refusals import UnprobeableError
+
+__all__ = ["MAGIC", "Elf", "ElfError", "Segment", "SymbolTable", "damage_refused", "file_offset"]
+
+ElfError = ELFError
+"""Raised by the readers of this plugin, as by pyelftools, where a file contradicts the format or itself."""
+
+MAGIC: Final = b"\x7fELF"
+
+_MAX_SEGMENTS: Final = 1024
+"""The kernel loads no program whose program headers fill more than 64 KiB, 1,170 of them."""
+_MAX_SECTIONS: Final = 16_384
+"""Linkers leave about 40; only unlinked object files have one a function."""
+_MAX_NOTES: Final = 1 << 16
+"""Bytes of notes that are searched for the build-id; real ones have some hundred."""
+_MAX_DYNAMIC: Final = 1 << 16
+"""Bytes of dynamic entries; real ones have less than 2 KiB."""
+_ADDRESS_SPACE: Final = 1 << 64
+_PAGE: Final = 4096
+"""The smallest page of any supported machine; offset and address of a segment agree modulo it."""
+
+_PF_X: Final = 1
+_SYMBOL_SIZES: Final = {32: 16, 64: 24}
+
+_DAMAGE: Final = (
+    ELFError,  # what pyelftools and this plugin raise on purpose
+    ConstructError,  # from the parser below pyelftools, where it is called directly
+    EOFError,  # OpenFile.read: beyond the end of the file
+    # What pyelftools and Python raise by accident when values make no sense:
+    AssertionError,
+    LookupError,  # KeyError, IndexError
+    ValueError,  # UnicodeDecodeError among them; numpy on sizes that do not fit
+    ArithmeticError,  # OverflowError
+    AttributeError,  # a structure that is not there
+    TypeError,  # an enumeration's number where its name is expected
+    struct.error,
+    MemoryError,
+    RecursionError,
+)
+"""The one list of what reading a damaged file can raise."""
+
+
+@contextmanager
+def damage_refused(path: str) -> Iterator[None]:
+    """Turn whatever reading a damaged file raises into a refusal; other errors pass.
+
+    Raises:
+        UnprobeableError: `refused`, MALFORMED_ELF where the file is damaged, UNREADABLE where the medium is.
+    """
+    try:
+        yield
+    except UnprobeableError:
+        raise
+    except OSError as error:
+        detail = f"{path} cannot be read: {error.strerror or error}"
+        raise UnprobeableError(Verdict.REFUSED, Reason.UNREADABLE, detail) from error
+    except _DAMAGE as error:
+        # Where the library's error says something, it says it in its first line.
+        said = str(error).partition("\n")[0][:200]
+        cause = said if isinstance(error, ELFError | EOFError) and said else f"{type(error).__name__} {said}".strip()
+        detail = f"{path} is no sound ELF file: {cause}"
+        raise UnprobeableError(Verdict.REFUSED, Reason.MALFORMED_ELF, detail) from error
+
+
+@attrs.frozen
+class Segment:
+    """One PT_LOAD segment: `size` bytes at the file offset `offset`, mapped to the address `address`."""
+
+    offset: int
+    address: int
+    size: int
+    executable: bool
+
+
+@attrs.frozen
+class SymbolTable:
+    """Where a symbol table and its strings are in the file, in bytes; all of it is inside the file.
+
+    Attributes:
+        count: how many symbols it has.
+        dynamic: SHT_DYNSYM (`.dynsym`) rather than SHT_SYMTAB (`.symtab`).
+    """
+
+    offset: int
+    count: int
+    strings_offset: int
+    strings_size: int
+    dynamic: bool
+
+
+class Elf:
+    """The headers of one ELF file.
+
+    Every method may raise what `damage_refused` catches.
+
+    Attributes:
+        type: `ET_EXEC`, `ET_DYN`, `ET_REL`...; a number if pyelftools knows no name.
+        machine: `EM_X86_64`...; likewise.
+        bits: 32 or 64.
+        little_endian: whether numbers in it are.
+        entry: e_entry, the address of a program's first instruction.
+    """
+
+    def __init__(self, file: OpenFile) -> None:
+        self._file = file
+        head = file.read(0, min(file.size, 64))
+        if head[:4] != MAGIC or len(head) < 16:  # noqa: PLR2004 - e_ident
+            raise ElfError("it ends within the ELF header")
+        bits, order = {1: 32, 2: 64}.get(head[4]), {1: True, 2: False}.get(head[5])
+        if bits is None or order is None:
+            raise ElfError("its header names no word size and byte order")
+        self.bits = bits
+        self.little_endian = order
+        self._structs = ELFStructs(little_endian=order, elfclass=bits)
+        self._structs.create_basic_structs()
+        self._header: Any = self._structs.Elf_Ehdr.parse(head)
+        self.type: str | int = self._header.e_type
+        self.machine: str | int = self._header.e_machine
+        self.entry: int = self._header.e_entry
+        self._structs.create_advanced_structs(self._header.e_type, self._header.e_machine)
+        self._programs: list[Any] | None = None
+        self._sections: list[Any] | None = None
+
+    def segments(self) -> tuple[Segment, ...]:
+        """Return the PT_LOAD segments that have bytes in the file, all of which the kernel could map."""
+        loads = (entry for entry in self._program_headers() if entry.p_type == "PT_LOAD" and entry.p_filesz)
+        segments = []
+        for load in loads:
+            if load.p_offset + load.p_filesz > self._file.size:
+                raise ElfError("a segment goes on past the end of the file")
+            if load.p_filesz > load.p_memsz or load.p_vaddr + load.p_memsz > _ADDRESS_SPACE:
+                raise ElfError("a segment does not fit its addresses")
+            if (load.p_offset - load.p_vaddr) % _PAGE:
+                raise ElfError("a segment's offset and address disagree within the page")
+            segments.append(
+                Segment(load.p_offset, load.p_vaddr, load.p_filesz, executable=bool(load.p_flags & _PF_X))
+            )
+        return tuple(segments)
+
+    def symbol_tables(self) -> tuple[SymbolTable, ...]:
+        """Return where `.symtab` and `.dynsym` are, told by their section types, not by their names."""
+        sections = self._section_headers()
+        tables = []
+        for section in sections:
+            if section.sh_type not in ("SHT_SYMTAB", "SHT_DYNSYM") or not section.sh_size:
+                continue
+            if section.sh_entsize != _SYMBOL_SIZES[self.bits]:
+                raise ElfError("a symbol table's entries have no known size")
+            if section.sh_link >= len(sections) or sections[section.sh_link].sh_type != "SHT_STRTAB":
+                raise ElfError("a symbol table has no strings")
+            strings = sections[section.sh_link]
+            if max(section.sh_offset + section.sh_size, strings.sh_offset + strings.sh_size) > self._file.size:
+                raise ElfError("a symbol table goes on past the end of the file")
+            tables.append(
+                SymbolTable(
+                    offset=section.sh_offset,
+                    count=section.sh_size // section.sh_entsize,
+                    strings_offset=strings.sh_offset,
+                    strings_size=strings.sh_size,
+                    dynamic=section.sh_type == "SHT_DYNSYM",
+                )
+            )
+        return tuple(tables)
+
+    def build_id(self) -> str:
+        """Return the GNU build-id in hexadecimal digits, empty where there is none.
+
+        It is the descriptor of the note of type NT_GNU_BUILD_ID and name `GNU`. Files of debug information keep the
+        note's section but may lose its segment, so both are searched.
+        """
+        places = [(h.p_offset, h.p_filesz) for h in self._program_headers() if h.p_type == "PT_NOTE"]
+        places += [(h.sh_offset, h.sh_size) for h in self._section_headers() if h.sh_type == "SHT_NOTE"]
+        budget = _MAX_NOTES
+        for offset, size in places:
+            if size > budget or offset + size > self._file.size:
+                continue
+            budget -= size
+            for name, kind, descriptor in self._notes(self._file.read(offset, size)):
+                if name == b"GNU\0" and kind == "NT_GNU_BUILD_ID":
+                    return descriptor.hex()
+        return ""
+
+    def dynamic(self) -> dict[str, int]:
+        """Return the values of the dynamic entries by tag (`DT_INIT`...), the first of each; empty if static."""
+        found = [header for header in self._program_headers() if header.p_type == "PT_DYNAMIC"]
+        if not found:
+            return {}
+        if found[0].p_filesz > _MAX_DYNAMIC:
+            raise ElfError("its dynamic section is larger than any")
+        values: dict[str, int] = {}
+        for entry in self._table(self._structs.Elf_Dyn, found[0].p_offset, found[0].p_filesz):
+            if entry.d_tag == "DT_NULL":
+                break
+            values.setdefault(str(entry.d_tag), entry.d_val)
+        return values
+
+    def has_interpreter(self) -> bool:
+        """Whether a dynamic linker is named (PT_INTERP), as programs do and few libraries."""
+        return any(header.p_type == "PT_INTERP" for header in self._program_headers())
+
+    def _program_headers(self) -> list[Any]:
+        if self._programs is None:
+            count, layout = self._header.e_phnum, self._structs.Elf_Phdr
+            if count > _MAX_SEGMENTS:
+                raise ElfError(f"it has {count} program headers")
+            if count and self._header.e_phentsize != layout.sizeof():
+                raise ElfError("its program headers have no known size")
+            self._programs = self._table(layout, self._header.e_phoff, count * layout.sizeof())
+        return self._programs
+
+    def _section_headers(self) -> list[Any]:
+        if self._sections is None:
+            count, layout = self._header.e_shnum, self._structs.Elf_Shdr
+            if not self._header.e_shoff:
+                count = 0
+            elif not count or count > _MAX_SECTIONS:  # 0: more than 65,279, told elsewhere
+                raise ElfError(f"it has {count or 'too many'} sections")
+            if count and self._header.e_shentsize != layout.sizeof():
+                raise ElfError("its section headers have no known size")
+            self._sections = self._table(layout, self._header.e_shoff, count * layout.sizeof())
+        return self._sections
+
+    def _table(self, layout: Struct, offset: int, size: int) -> list[Any]:
+        """Return the structures of a table of `size` bytes; an incomplete last one is left out."""
+        data, step = self._file.read(offset, size) if size else b"", layout.sizeof()
+        return [layout.parse(data[at : at + step]) for at in range(0, len(data) - step + 1, step)]
+
+    def _notes(self, data: bytes) -> Iterator[tuple[bytes, Any, bytes]]:
+        """Yield name, type and descriptor of each note; both parts are padded to 4 bytes."""
+        layout, at = self._structs.Elf_Nhdr, 0
+        while at + layout.sizeof() <= len(data):
+            note = layout.parse(data[at : at + layout.sizeof()])
+            name = at + layout.sizeof()
+            descriptor = name + (note.n_namesz + 3) // 4 * 4
+            yield data[name : name + note.n_namesz], note.n_type, data[descriptor : descriptor + note.n_descsz]
+            at = descriptor + (note.n_descsz + 3) // 4 * 4
+
+
+def file_offset(segments: tuple[Segment, ...], address: int, *, executable: bool) -> int | None:
+    """Return address - p_vaddr + p_offset of the first segment that holds `address`, None if none does.
+
+    Args:
+        executable: look in executable segments only.
+    """
+    for segment in segments:
+        if (segment.executable or not executable) and 0 <= address - segment.address < segment.size:
+            return address - segment.address + segment.offset
+    return None

@@ -1,0 +1,79 @@
+"""First instructions that the kernel's uprobes refuse, told from the bytes alone.
+
+Refused means: registering a uprobe there succeeds while no process maps the file, and installs nothing when one does;
+with the file mapped it fails with ENOTSUPP (524), and a uprobe_multi link fails as a whole. So such a probe could never
+fire, and must be known before it is tried.
+
+The rule is the kernel's own, in kernel/events/uprobes.c and arch/x86/kernel/uprobes.c: `prepare_uprobe` refuses a
+breakpoint (`is_trap_insn`: a first byte of CC), and `is_prefix_bad` refuses an instruction with LOCK (F0) or an ES, CS,
+SS or DS override (26, 2E, 36, 3E) among its legacy prefixes. FS and GS overrides are allowed. The kernel refuses some
+privileged instructions too, none of which a function in user space begins with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ebpf_bot_libbpf.files import OpenFile
+
+__all__ = ["refused_first_instructions"]
+
+_BREAKPOINT: Final = 0xCC
+_MAX_INSTRUCTION: Final = 15
+"""Bytes of the longest x86 instruction."""
+_WINDOW: Final = 1 << 20
+"""Bytes of code that are read at once."""
+
+
+def _flags(*values: int) -> NDArray[np.bool_]:
+    flags = np.zeros(256, np.bool_)
+    flags[list(values)] = True
+    return flags
+
+
+_LEGACY_PREFIX: Final = _flags(0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF2, 0xF3)
+_BAD_PREFIX: Final = _flags(0x26, 0x2E, 0x36, 0x3E, 0xF0)
+
+
+def refused_first_instructions(file: OpenFile, offsets: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Say of each file offset whether a uprobe there could never fire. For x86_64 code only.
+
+    Args:
+        offsets: ascending, each inside the file.
+
+    Returns:
+        Shape (len(offsets),).
+    """
+    refused = np.zeros(len(offsets), np.bool_)
+    for rows in _windows(offsets):
+        start = int(offsets[rows.start])
+        end = min(int(offsets[rows.stop - 1]) + _MAX_INSTRUCTION, file.size)
+        # Zeroes after the last byte of the file: 00 is an opcode, so no prefix is sought beyond it.
+        code = np.frombuffer(file.read(start, end - start) + bytes(_MAX_INSTRUCTION), np.uint8)
+        refused[rows] = _refused(code, (offsets[rows] - np.uint64(start)).astype(np.intp))
+    return refused
+
+
+def _windows(offsets: NDArray[np.uint64]) -> Iterator[slice]:
+    """Yield slices of neighbours, so that code far apart is not read with all that lies between."""
+    if len(offsets):
+        cuts = np.flatnonzero(np.diff(offsets // np.uint64(_WINDOW))) + 1
+        edges = [0, *cuts.tolist(), len(offsets)]
+        yield from map(slice, edges[:-1], edges[1:])
+
+
+def _refused(code: NDArray[np.uint8], at: NDArray[np.intp]) -> NDArray[np.bool_]:
+    refused = code[at] == _BREAKPOINT
+    in_prefixes = np.ones(len(at), np.bool_)
+    for _ in range(_MAX_INSTRUCTION):
+        byte = code[at]
+        in_prefixes &= _LEGACY_PREFIX[byte]
+        if not in_prefixes.any():
+            break
+        refused |= in_prefixes & _BAD_PREFIX[byte]
+        at = at + in_prefixes
+    return refused

@@ -1,0 +1,86 @@
+"""Points: what the kernel needs to know of a probe to attach it, as the finder read it from this host."""
+
+from __future__ import annotations
+
+import attrs
+
+__all__ = [
+    "Binary",
+    "FunctionPoint",
+    "Point",
+    "RawTracepointPoint",
+    "SyscallPoint",
+    "TracepointPoint",
+]
+
+
+@attrs.frozen
+class Binary:
+    """One ELF file as it was when it was examined.
+
+    A uprobe follows the inode, so device, inode, time and size together tell whether the file that is there when the
+    probe is attached is still the one whose offsets these are.
+
+    Attributes:
+        path: canonical, as `realpath` gives it.
+        device: `st_dev`; `inode`: `st_ino`; `mtime_ns`: `st_mtime_ns`; `size`: bytes.
+        segments: the executable PT_LOAD segments, each (file offset, bytes), both within the file.
+        load_offset: file offset of code that runs once whenever the file is loaded and run: a program's entry point
+            or a library's first initialiser. None where there is none that a uprobe could be placed on.
+    """
+
+    path: str
+    device: int
+    inode: int
+    mtime_ns: int
+    size: int
+    segments: tuple[tuple[int, int], ...]
+    load_offset: int | None
+
+
+@attrs.frozen
+class FunctionPoint:
+    """A function's entry (uprobe) or its return (uretprobe).
+
+    Attributes:
+        offsets: ascending file offsets, one for each address that a symbol of this name has; never empty, and each
+            within one of the binary's executable segments.
+        on_return: whether the return is probed.
+    """
+
+    binary: Binary
+    offsets: tuple[int, ...]
+    on_return: bool
+
+
+@attrs.frozen
+class TracepointPoint:
+    """A tracepoint, for perf_event_open(2) with PERF_TYPE_TRACEPOINT.
+
+    Attributes:
+        id: the number in tracefs' `events/CATEGORY/NAME/id`; valid for this boot only.
+    """
+
+    id: int
+
+
+@attrs.frozen
+class RawTracepointPoint:
+    """A tracepoint by the name that BPF_RAW_TRACEPOINT_OPEN takes; kernel 4.17."""
+
+    name: str
+
+
+@attrs.frozen
+class SyscallPoint:
+    """The entry of one syscall, told apart from others in a raw tracepoint program on `sys_enter`.
+
+    Attributes:
+        number: the native syscall number of this machine's architecture.
+    """
+
+    number: int
+
+
+Point = FunctionPoint | TracepointPoint | RawTracepointPoint | SyscallPoint
+"""Where a probe is attached."""

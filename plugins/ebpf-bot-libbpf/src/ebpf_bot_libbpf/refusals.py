@@ -1,0 +1,67 @@
+"""What the finder says of a pattern that names no probe: an error inside, a row of evidence outside."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from ebpf_bot_core import BackendError, Evidence, ProbeTable, Reason, Verdict
+
+__all__ = ["UnprobeableError", "near_names", "row", "union"]
+
+_MAX_COMPARED: Final = 20_000
+"""Names compared to suggest one, about 50 ms; a suggestion is a courtesy, and must not outlast the answer."""
+_MAX_WORD: Final = 100
+"""Comparing two words takes time in the product of their lengths."""
+
+
+class UnprobeableError(BackendError):
+    """A target or pattern that gives no probes, for a reason that is a property of the host.
+
+    It never leaves the finder's `find`: there it becomes a row of this verdict and reason.
+
+    Args:
+        detail: a sentence for the row.
+    """
+
+    def __init__(self, verdict: Verdict, reason: Reason, detail: str) -> None:
+        super().__init__(detail, hint=reason.hint)
+        self.verdict = verdict
+        self.reason = reason
+        self.detail = detail
+
+    def row(self, probe: str) -> Evidence:
+        """Return the one row that says so under the name `probe`."""
+        return row(probe, self.verdict, self.reason, self.detail)
+
+
+def row(probe: str, verdict: Verdict, reason: Reason, detail: str) -> Evidence:
+    """Return evidence of one probe, or of one pattern under its own text."""
+    return Evidence.stating([(probe, verdict, reason, detail)])
+
+
+def union(parts: Sequence[Evidence]) -> Evidence:
+    """Return the rows of all parts, each probe once, in the order in which they are first named.
+
+    Parts of one `find` describe the same host, so where two state the same probe either may stand. Takes time in the
+    number of rows, where joining part by part would take its square.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    whole = Evidence.pending(ProbeTable.of(itertools.chain.from_iterable(part.probes for part in parts)))
+    for part in parts:
+        at = whole.probes.positions(part.probes.names)
+        whole.columns[at] = part.columns
+        whole.details.update((int(at[i]), detail) for i, detail in part.details.items())
+    return whole
+
+
+def near_names(word: str, names: Iterable[str]) -> str:
+    """Return `; did you mean 'X' or 'Y'?` to end a sentence with, empty where no name is near `word`."""
+    if len(word) > _MAX_WORD:
+        return ""
+    alike = (name for name in names if abs(len(name) - len(word)) <= 2 + len(word) // 4)
+    near = difflib.get_close_matches(word, list(itertools.islice(alike, _MAX_COMPARED)), n=3, cutoff=0.7)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""

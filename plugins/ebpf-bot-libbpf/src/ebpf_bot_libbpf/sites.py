@@ -1,0 +1,136 @@
+"""Sites: the places that are really attached to, numbered, and how they and the probes belong together.
+
+A probe may have several sites (static functions of one name), and several probes one site (aliases), so the two are
+joined by pairs. A site's number is the index of its counter and the cookie of its link.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from ebpf_bot_libbpf.points import (
+    Binary,
+    FunctionPoint,
+    Point,
+    RawTracepointPoint,
+    SyscallPoint,
+    TracepointPoint,
+)
+
+__all__ = ["FunctionKind", "KernelKind", "SiteGroup", "Sites"]
+
+_FIRST = 1
+"""Number 0 means `no site` to the programs."""
+
+
+@attrs.frozen
+class FunctionKind:
+    """Places in one binary, on entry or on return; their keys are file offsets."""
+
+    binary: Binary
+    on_return: bool
+
+
+KernelKind = type[TracepointPoint] | type[RawTracepointPoint] | type[SyscallPoint]
+"""Events of the kernel, of one kind; their keys are ids, names or numbers."""
+
+
+@attrs.frozen
+class SiteGroup:
+    """Sites that are attached in the same way, with consecutive numbers.
+
+    Attributes:
+        first: the number of the group's first site.
+        keys: what tells each site from the others of its group, in the order of their numbers.
+    """
+
+    kind: FunctionKind | KernelKind
+    first: int
+    keys: tuple[int | str, ...]
+
+
+@attrs.frozen(eq=False)
+class Sites:
+    """All sites of a table of probes.
+
+    Attributes:
+        groups: the sites by kind.
+        pair_row: shape (n,), the rows of the pairs, ascending; pair i joins it to site `pair_site[i]`.
+        binaries: the binaries that functions lie in.
+        binary_of_row: shape (rows,), an index into `binaries`; -1 for a probe of the kernel or of nothing.
+        first_load_site: the number of the site that counts how often `binaries[0]` is loaded; the others follow.
+        size: one more than the highest number.
+    """
+
+    groups: tuple[SiteGroup, ...]
+    pair_row: NDArray[np.intp]
+    pair_site: NDArray[np.intp]
+    binaries: tuple[Binary, ...]
+    binary_of_row: NDArray[np.intp]
+    first_load_site: int
+    size: int
+
+    @classmethod
+    def of(cls, points: Sequence[Point | None]) -> Sites:
+        """Number the sites of the points of a table's rows; None stands for a row with nothing to attach."""
+        wanted: dict[FunctionKind | KernelKind, list[tuple[int, int | str]]] = {}
+        for row, point in enumerate(points):
+            if point is not None:
+                kind, keys = _kind_and_keys(point)
+                wanted.setdefault(kind, []).extend((row, key) for key in keys)
+        groups = []
+        pairs: list[tuple[int, int]] = []
+        first = _FIRST
+        for kind, members in wanted.items():
+            numbers: dict[int | str, int] = {}
+            pairs += [(row, numbers.setdefault(key, first + len(numbers))) for row, key in members]
+            groups.append(SiteGroup(kind, first, tuple(numbers)))
+            first += len(numbers)
+        pairs.sort()
+        number_of = {binary: i for i, binary in enumerate(_binaries(wanted))}
+        joined = np.array(pairs, np.intp).reshape(-1, 2)
+        return cls(
+            tuple(groups),
+            joined[:, 0].copy(),
+            joined[:, 1].copy(),
+            tuple(number_of),
+            np.array(
+                [number_of[p.binary] if isinstance(p, FunctionPoint) else -1 for p in points], np.intp
+            ),
+            first,
+            first + len(number_of),
+        )
+
+    def of_rows(self, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return the sites that at least one of some rows has; both are masks."""
+        return self._any(self.pair_site[rows[self.pair_row]], self.size)
+
+    def rows_with(self, sites: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return the rows that have at least one of some sites; both are masks."""
+        return self._any(self.pair_row[sites[self.pair_site]], len(self.binary_of_row))
+
+    @staticmethod
+    def _any(positions: NDArray[np.intp], size: int) -> NDArray[np.bool_]:
+        mask = np.zeros(size, np.bool_)
+        mask[positions] = True
+        return mask
+
+
+def _kind_and_keys(point: Point) -> tuple[FunctionKind | KernelKind, tuple[int | str, ...]]:
+    match point:
+        case FunctionPoint():
+            return FunctionKind(point.binary, point.on_return), point.offsets
+        case TracepointPoint():
+            return TracepointPoint, (point.id,)
+        case RawTracepointPoint():
+            return RawTracepointPoint, (point.name,)
+        case SyscallPoint():
+            return SyscallPoint, (point.number,)
+
+
+def _binaries(kinds: Sequence[FunctionKind | KernelKind] | dict[FunctionKind | KernelKind, object]) -> list[Binary]:
+    return list(dict.fromkeys(kind.binary for kind in kinds if isinstance(kind, FunctionKind)))

@@ -1,0 +1,406 @@
+"""UnifiedPipeline: runs the loop, one step after the other."""
+
+from __future__ import annotations
+
+import errno
+import math
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import attrs
+import numpy as np
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import TracerProvider
+
+from ebpf_bot_core.assembly import Assembly
+from ebpf_bot_core.command import Command
+from ebpf_bot_core.coverage import CoverageBot, CoverageMap, VerdictChanges
+from ebpf_bot_core.errors import BackendError, EbpfBotError, NothingAttachedError, StageError
+from ebpf_bot_core.evidence import Evidence
+from ebpf_bot_core.observers import Observers
+from ebpf_bot_core.orchestrator import CoverageOrchestrator, Decision
+from ebpf_bot_core.pace import Pace
+from ebpf_bot_core.plan import Plan, StageChoice, Stages
+from ebpf_bot_core.plugins import Plugins
+from ebpf_bot_core.policy import Policy
+from ebpf_bot_core.run import Mode, Run, Scope
+from ebpf_bot_core.signal import SignalBatch
+from ebpf_bot_core.stages import ProbeInjector, SignalProcessor, SignalReceiver, SignalStore
+from ebpf_bot_core.telemetry import names
+from ebpf_bot_core.telemetry import stages as traced
+from ebpf_bot_core.telemetry.instruments import Instruments, sample
+from ebpf_bot_core.telemetry.logs import traced_logger
+from ebpf_bot_core.verdicts import Reason, Verdict
+
+__all__ = ["BUILT_IN_PLAN", "Step", "UnifiedPipeline"]
+
+_log = traced_logger(__name__)
+
+BUILT_IN_PLAN = attrs.evolve(
+    Plan.of(
+        ["uprobe:/usr/bin/checkout:*", "syscall:openat", "tracepoint:sched:sched_switch"], name="built-in"
+    ),
+    stages=Stages(
+        injector=StageChoice("simulated"), store=StageChoice("memory"), policy=StageChoice("random")
+    ),
+)
+"""What `UnifiedPipeline()` runs: a shop's checkout service that exists in the simulation only."""
+
+
+@attrs.frozen(eq=False)
+class Step:
+    """One finished turn of the loop.
+
+    Attributes:
+        number: from 1.
+        signals: how often probes fired.
+        lost: how many signals were lost.
+        changes: the verdicts that changed.
+        coverage: the map after the step; it grows with later steps.
+        seconds: how long the step took.
+    """
+
+    number: int
+    decision: Decision
+    signals: int
+    lost: int
+    changes: VerdictChanges
+    coverage: CoverageMap
+    seconds: float
+
+
+class UnifiedPipeline:
+    """Runs plan → probes → decision → injection → batches → store → coverage, and tells OpenTelemetry.
+
+    Stages come from the plan by name; each can be given as an object instead, and then needs no plugin. All probes
+    are detached when the pipeline is closed, and at the latest when its process ends.
+
+    Args:
+        plan: what is expected; by default a small built-in plan on the simulated backend.
+        injector: a stage to use instead of the plan's; likewise `receiver`, `processors`, `store`, `policy`.
+        mode: how signals come.
+        scope: whose signals count; `run` with a command sets it.
+        keep: leave probes attached once they have fired, and count every hit.
+        seed: for policies that draw.
+        plugins: where names are looked up; by default all that are installed.
+        tracer_provider: by default the global one; likewise `meter_provider`.
+    """
+
+    def __init__(
+        self,
+        plan: Plan | None = None,
+        *,
+        injector: ProbeInjector | None = None,
+        receiver: SignalReceiver | None = None,
+        processors: Sequence[SignalProcessor] | None = None,
+        store: SignalStore | None = None,
+        policy: Policy | None = None,
+        mode: Mode = Mode.COUNT,
+        scope: Scope = Scope.HOST,
+        keep: bool = False,
+        seed: int = 0,
+        plugins: Plugins | None = None,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+    ) -> None:
+        self.plan = plan or BUILT_IN_PLAN
+        self.mode = mode
+        self.scope = scope
+        self.keep = keep
+        self._plugins = plugins or Plugins()
+        self._instruments = Instruments(tracer_provider, meter_provider)
+        self._observers = Observers(self._plugins, self._instruments.failed)
+        self._stages = Assembly.of(
+            self.plan.stages,
+            self._plugins,
+            self._instruments,
+            injector=injector,
+            receiver=receiver,
+            processors=processors,
+            store=store,
+        )
+        chosen = self.plan.stages.policy
+        self.orchestrator = CoverageOrchestrator(
+            policy or self._plugins.get("policy", chosen.name).build(chosen.options),
+            strategy=type(policy).__name__ if policy else chosen.name,
+            max_attached=self.plan.budget.max_attached,
+            keep=keep,
+            seed=seed,
+        )
+        self._pace = Pace()
+        self._deadline = math.inf
+        self._closed = False
+        self._started_ns = 0
+        self._bot: CoverageBot | None = None
+        self._run: Run | None = None
+        self._injection: traced.TracedInjection | None = None
+
+    @classmethod
+    def from_plan(cls, path: Path | str, **settings: Any) -> Self:
+        """Return a pipeline for a plan file; `settings` are those of the constructor.
+
+        Raises:
+            PlanError: the plan cannot be read.
+        """
+        return cls(Plan.read(path), **settings)
+
+    @property
+    def bot(self) -> CoverageBot:
+        """What is expected and known; the pipeline is started if it is not."""
+        self.start()
+        assert self._bot is not None  # noqa: S101 - for the type checker: start() made it
+        return self._bot
+
+    @property
+    def record(self) -> Run:
+        """The record of this run so far; the pipeline is started if it is not."""
+        self.start()
+        assert self._run is not None  # noqa: S101 - likewise
+        return self._run
+
+    def start(self, *, command: Sequence[str] = ()) -> None:
+        """Find the probes, keep a first record, and open the injection. Only the first call does anything.
+
+        Raises:
+            StoreError: the store cannot be written; nothing has been opened then.
+            BackendError: the backend cannot work here; that is kept as evidence first.
+        """
+        if self._bot is not None:
+            return
+        self._started_ns = time.monotonic_ns()
+        found = [(each.priority, self._stages.injector.find(each.probes)) for each in self.plan.expect]
+        self._bot = CoverageBot(found)
+        self._run = Run.begin(
+            backend=self._stages.backend,
+            plan_name=self.plan.name,
+            plan_digest=self.plan.digest,
+            mode=self.mode,
+            scope=self.scope,
+            command=tuple(command),
+        )
+        self._save(SignalBatch.empty(self._bot.probes))
+        self._observers.tell("run_started", run=self._run)
+        self._open(self._bot)
+
+    def step(self, *, timeout: float = 0.0) -> Step:
+        """Run the loop once: map, decision, injection, batch, processors, store.
+
+        Args:
+            timeout: how many seconds to wait for something to fire.
+        """
+        bot, number = self.bot, self.record.steps + 1
+        injection = self._injection
+        if injection is None:
+            raise StageError("the pipeline is closed", hint="make a new one")
+        began = time.monotonic_ns()
+        with self._instruments.step(self.record, number) as span:
+            coverage = traced.get_coverage(bot, self._instruments)
+            span.add_event(names.COVERAGE_RECEIVED)
+            decision = traced.decide(
+                self.orchestrator, bot, coverage, self._instruments, step=number, now_ns=began
+            )
+            self._instruments.decided(decision.strategy, (time.monotonic_ns() - began) / 1e6)
+            span.add_event(names.DECISION_MADE, {names.PIPELINE_NEXT_PROBE: decision.next_probe})
+            self._exchange(injection, decision)
+            batch = self._receive(injection, timeout)
+            changes = self._save(batch, step=number)
+            coverage = bot.coverage()
+            self._instruments.covered(coverage)
+            fired = np.flatnonzero(bot.evidence.fired)
+            span.set_attribute(names.PIPELINE_COVERAGE_COUNT, len(fired))
+            span.set_attribute(
+                names.PIPELINE_COVERAGE_SIGNALS, sample([bot.probes[row] for row in fired[:100].tolist()])
+            )
+            span.set_attribute(names.PIPELINE_NEXT_PROBE, decision.next_probe)
+            seconds = (time.monotonic_ns() - began) / 1e9
+            step = Step(number, decision, batch.total, batch.lost, changes, coverage, seconds)
+            _log.debug("step %d: %d signals, %s", number, step.signals, decision.reason)
+            self._observers.tell("step_finished", step=step)
+            if len(changes):
+                self._observers.tell("verdict_changed", changes=changes)
+        return step
+
+    def collect_and_decide(self) -> str:
+        """Run one step and return the name of the probe to prove next; empty when no gap is left."""
+        return self.step().decision.next_probe
+
+    def run(self, *, seconds: float | None = None, command: Command | None = None) -> CoverageMap:
+        """Step until the time is up, the command has ended, or `stop` is called; then detach and keep the rest.
+
+        Without `seconds` and `command` it goes on until every probe that can fire has fired.
+
+        Args:
+            command: started once the first probes are attached, and covered alone, with all its children. Where it
+                outlives the run it is ended.
+
+        Raises:
+            NothingAttachedError: not one probe could be attached; the command has not been started.
+            EbpfBotError: a stage failed. What was saved stays; the command runs on to its end, uncovered.
+        """
+        if command is not None:
+            self.scope = Scope.COMMAND
+        if seconds is not None:
+            self.stop(within=seconds)
+        try:
+            self.start(command=command.argv if command else ())
+            gap = self._turn()
+            self._refuse_if_nothing_attached()
+            if command is not None and self._injection is not None:
+                command.start(self._injection)
+            while not self._is_over(command, gap):
+                self._wait(command)
+                gap = self._turn()
+            self._drain()
+            if command is not None:
+                command.end()
+            return self.finish(exit_status=command.exit_status if command else None)
+        except EbpfBotError:
+            self.close()
+            if command is not None:
+                command.wait()
+            raise
+
+    def stop(self, *, within: float = 0.0) -> None:
+        """Let `run` end after at most so many seconds; an earlier time that was set stays. Safe in a handler."""
+        self._deadline = min(self._deadline, time.monotonic() + within)
+        self._pace.wake()
+
+    def finish(self, *, exit_status: int | None = None) -> CoverageMap:
+        """Detach all, keep the last record, and return the final map. Only the first call does anything more."""
+        coverage = self.bot.coverage()
+        if not self.record.finished:
+            self._drain()
+            self._run = attrs.evolve(self.record, finished=True, exit_status=exit_status)
+            self._save(SignalBatch.empty(self.bot.probes), everything=True)
+            self._release()
+            coverage = self.bot.coverage()
+            self._observers.tell("run_finished", run=self.record, coverage=coverage)
+        return coverage
+
+    def close(self) -> None:
+        """Detach all and close all stages, whatever has happened. May be called twice."""
+        self._release()
+        if not self._closed:
+            self._closed = True
+            self._stages.close()
+            self._pace.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None and self._run is not None:
+                self.finish()
+        finally:
+            self.close()
+
+    def _open(self, bot: CoverageBot) -> None:
+        if self.mode not in self._stages.injector.modes:
+            served = ", ".join(sorted(self._stages.injector.modes))
+            raise BackendError(
+                f"backend {self._stages.backend!r} has no {self.mode} mode", hint=f"it has: {served}"
+            )
+        try:
+            self._injection = self._stages.injector.open(
+                bot.probes, scope=self.scope, mode=self.mode, keep=self.keep
+            )
+        except BackendError as error:
+            denied = error.errno in (errno.EPERM, errno.EACCES)
+            reason = Reason.PERMISSION if denied else Reason.ATTACH_FAILED
+            pending = np.flatnonzero(bot.evidence.columns["verdict"] == Verdict.PENDING)
+            bot.absorb(
+                Evidence.stating(
+                    (bot.probes[row], Verdict.REFUSED, reason, error.message) for row in pending.tolist()
+                )
+            )
+            self._save(SignalBatch.empty(bot.probes))
+            raise
+
+    def _exchange(self, injection: traced.TracedInjection, decision: Decision) -> None:
+        if not (len(decision.attach) or len(decision.detach)):
+            return
+        bot = self.bot
+        outcomes = injection.exchange(decision.attach, decision.detach)
+        now = time.monotonic_ns()
+        bot.detach(decision.detach, now)
+        bot.attach(decision.attach[outcomes.columns["verdict"] == Verdict.SILENT], now)
+        bot.absorb(outcomes)
+
+    def _receive(self, injection: traced.TracedInjection, timeout: float) -> SignalBatch:
+        batch = self._stages.receiver.receive(injection, timeout)
+        for processor in self._stages.processors:
+            batch = processor.process(batch)
+        self.bot.observe(batch)
+        self.bot.absorb(injection.inspect())
+        return batch
+
+    def _save(
+        self, batch: SignalBatch, *, step: int | None = None, everything: bool = False
+    ) -> VerdictChanges:
+        now = time.monotonic_ns()
+        self.bot.age(now)
+        evidence, changes = self.bot.take_changes(everything=everything)
+        self._run = attrs.evolve(
+            self.record,
+            seconds=(now - self._started_ns) / 1e9,
+            steps=step or self.record.steps,
+            trace_id=self._instruments.trace_id,
+        )
+        self._stages.store.save(self._run, batch, evidence)
+        return changes
+
+    def _turn(self) -> str:
+        step = self.step()
+        self._pace.found(len(step.changes))
+        return step.decision.next_probe
+
+    def _is_over(self, command: Command | None, gap: str) -> bool:
+        if time.monotonic() >= self._deadline:
+            return True
+        if command is not None:
+            return not command.running
+        return self._deadline == math.inf and not gap
+
+    def _wait(self, command: Command | None) -> None:
+        self._pace.wait(
+            at_most=self._deadline - time.monotonic(), until_readable=command.pidfd if command else -1
+        )
+
+    def _refuse_if_nothing_attached(self) -> None:
+        if self.bot.attached.any() or self.bot.evidence.fired.any():
+            return
+        self.finish()
+        message, hint = _why_nothing(self.bot.evidence)
+        raise NothingAttachedError(message, hint=hint)
+
+    def _drain(self) -> None:
+        """Detach everything, then take in what fired up to that moment."""
+        if self._injection is None:
+            return
+        attached = np.flatnonzero(self.bot.attached)
+        if len(attached):
+            self._injection.detach(attached)
+            self.bot.detach(attached, time.monotonic_ns())
+            self._save(self._receive(self._injection, 0.0))
+
+    def _release(self) -> None:
+        if self._injection is not None:
+            injection, self._injection = self._injection, None
+            injection.close()
+
+
+def _why_nothing(evidence: Evidence) -> tuple[str, str]:
+    """Return the message and the hint for a plan of which nothing can be attached."""
+    kinds = Counter((row.verdict, row.reason) for row in evidence)
+    (verdict, reason), _ = kinds.most_common(1)[0]
+    example = next(row for row in evidence if (row.verdict, row.reason) == (verdict, reason))
+    if len(evidence) == 1:
+        counted = f"{example.probe} is {verdict.label} ({reason.code})"
+    else:
+        counted = ", ".join(f"{n} {v.label} ({r.code})" for (v, r), n in kinds.most_common())
+    detail = f": {example.detail}" if example.detail else ""
+    return f"nothing of the plan can be attached: {counted}{detail}", reason.hint

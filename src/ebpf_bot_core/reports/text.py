@@ -1,0 +1,130 @@
+"""text: totals, and every gap under its reason, for people at a terminal or in a log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, TextIO
+
+import attrs
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ebpf_bot_core.evidence import ProbeEvidence
+from ebpf_bot_core.reports.document import CoverageDocument
+from ebpf_bot_core.verdicts import Reason, Verdict
+
+__all__ = ["TextReport"]
+
+_BAR: Final = 24
+_EXAMPLES: Final = 3
+_COLOURS: Final = {
+    Verdict.FIRED: "green",
+    Verdict.BLIND: "magenta",
+    Verdict.SILENT: "yellow",
+    Verdict.EXCLUDED: "bright_black",
+    Verdict.REFUSED: "red",
+    Verdict.MISSING: "red",
+    Verdict.PENDING: "bright_black",
+}
+
+
+class TextReport:
+    """A page of text; coloured on a terminal."""
+
+    def write(self, document: CoverageDocument, stream: TextIO) -> None:
+        """Write it."""
+        width = None if stream.isatty() else 110
+        console = Console(file=stream, width=width, highlight=False, soft_wrap=False, emoji=False)
+        console.print(_headline(document))
+        console.print(_origin(document), style="bright_black")
+        console.print()
+        console.print(_totals(document))
+        gaps = _gaps(document)
+        if gaps.row_count:
+            console.print()
+            console.print(gaps)
+
+
+def _headline(document: CoverageDocument) -> Text:
+    coverage = document.coverage
+    totals = coverage.totals
+    possible = coverage.expected - totals[Verdict.EXCLUDED]
+    ratio = coverage.ratio
+    percent = "n/a" if ratio is None else f"{ratio:.1%}"
+    line = Text.assemble(
+        ("coverage ", "bold"),
+        (percent, "bold green"),
+        f"  {totals[Verdict.FIRED]:,} of {possible:,} probes fired",
+    )
+    line.append(f"  {coverage.signals:,} signals")
+    lost = coverage.evidence.signals_lost
+    if lost:
+        line.append(f", {lost:,} lost", "bold red")
+    return line
+
+
+def _origin(document: CoverageDocument) -> str:
+    newest = document.runs[-1]
+    backends = sorted({run.backend for run in document.runs})
+    simulated = " (nothing real was probed)" if "simulated" in backends else ""
+    runs = f"{len(document.runs)} runs" if len(document.runs) > 1 else f"{newest.seconds:.2f} s"
+    command = f" · {' '.join(newest.command)[:60]}" if newest.command else ""
+    unfinished = "" if all(run.finished for run in document.runs) else " · a run was cut short"
+    return (
+        f"plan {newest.plan_name} · backend {', '.join(backends)}{simulated} · {runs}"
+        f" · kernel {newest.host.kernel}{command}{unfinished}"
+    )
+
+
+def _totals(document: CoverageDocument) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column()
+    totals = document.coverage.totals
+    for verdict in reversed(Verdict):
+        if totals[verdict]:
+            share = totals[verdict] / document.coverage.expected
+            bar = "█" * max(1, round(share * _BAR))
+            table.add_row(verdict.label, f"{totals[verdict]:,}", Text(bar, _COLOURS[verdict]))
+    return table
+
+
+@attrs.define
+class _Gap:
+    """All probes that share a verdict and a reason."""
+
+    verdict: Verdict
+    reason: Reason
+    count: int = 0
+    examples: list[ProbeEvidence] = attrs.field(factory=list)
+
+
+def _by_reason(document: CoverageDocument) -> Iterator[_Gap]:
+    groups: dict[tuple[Verdict, Reason], _Gap] = {}
+    for row in document.coverage.evidence:
+        if row.verdict is Verdict.FIRED:
+            continue
+        gap = groups.setdefault((row.verdict, row.reason), _Gap(row.verdict, row.reason))
+        gap.count += 1
+        if len(gap.examples) < _EXAMPLES:
+            gap.examples.append(row)
+    yield from sorted(groups.values(), key=lambda gap: (-gap.verdict, -gap.count))
+
+
+def _gaps(document: CoverageDocument) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("why not", no_wrap=True)
+    table.add_column("probes", justify="right", no_wrap=True)
+    table.add_column("what to do, and for example which", ratio=1, overflow="fold")
+    for gap in _by_reason(document):
+        label = Text.assemble((gap.verdict.label, _COLOURS[gap.verdict]), f" {gap.reason.code}")
+        advice = Text(gap.reason.hint)
+        for row in gap.examples:
+            detail = f": {row.detail}" if row.detail else ""
+            advice.append(f"\n{row.probe}{detail}", "bright_black")
+        if gap.count > len(gap.examples):
+            advice.append(f"\n… {gap.count - len(gap.examples):,} more", "bright_black")
+        table.add_row(label, f"{gap.count:,}", advice)
+    return table

@@ -1,0 +1,1 @@
+"""What the pipeline says of itself, as OpenTelemetry traces, metrics and logs. Stages carry none of it."""

@@ -1,0 +1,161 @@
+"""The tracer and the metric instruments, and the one way in which a stage's work becomes a span."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from opentelemetry import metrics, trace
+from opentelemetry.trace import Link, Span, SpanContext, Status, StatusCode
+from opentelemetry.util.types import AttributeValue
+
+from ebpf_bot_core.telemetry import names
+
+if TYPE_CHECKING:
+    from ebpf_bot_core.coverage import CoverageMap
+    from ebpf_bot_core.run import Run
+
+__all__ = ["Instruments"]
+
+_SAMPLE = 10
+
+
+class Instruments:
+    """Everything that the pipeline records telemetry with.
+
+    Args:
+        tracer_provider: by default the global one, so that an embedding system's SDK is used as it is.
+        meter_provider: likewise.
+    """
+
+    def __init__(
+        self,
+        tracer_provider: trace.TracerProvider | None = None,
+        meter_provider: metrics.MeterProvider | None = None,
+    ) -> None:
+        self._tracer = trace.get_tracer(names.SCOPE, tracer_provider=tracer_provider)
+        meter = metrics.get_meter(names.SCOPE, meter_provider=meter_provider)
+        self._decisions = _counter(meter, names.DECISIONS)
+        self._errors = _counter(meter, names.ERRORS)
+        self._signals = _counter(meter, names.SIGNALS_TOTAL)
+        self._lost = _counter(meter, names.SIGNALS_LOST_TOTAL)
+        self._latency = meter.create_histogram(
+            names.DECISION_LATENCY.name,
+            unit=names.DECISION_LATENCY.unit,
+            description=names.DECISION_LATENCY.description,
+            explicit_bucket_boundaries_advisory=names.LATENCY_BOUNDARIES_MS,
+        )
+        self._ratio = _gauge(meter, names.COVERAGE_RATIO)
+        self._probes = _gauge(meter, names.PROBES)
+        self._overhead = _gauge(meter, names.OVERHEAD_RATIO)
+        self._first_step: SpanContext | None = None
+        # A counter does not exist for a reader of metrics before its first point.
+        for counter in (self._decisions, self._errors, self._signals, self._lost):
+            counter.add(0)
+
+    @contextmanager
+    def step(self, run: Run, number: int) -> Iterator[Span]:
+        """Cover one step: the parent of what its stages do."""
+        links = [Link(self._first_step)] if self._first_step else []
+        attributes: dict[str, AttributeValue] = {names.RUN_ID: run.id, names.STEP_NUMBER: number}
+        with self._tracer.start_as_current_span(
+            names.STEP,
+            attributes=attributes,
+            links=links,
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            if self._first_step is None and span.get_span_context().is_valid:
+                self._first_step = span.get_span_context()
+            with self._failing(span):
+                yield span
+
+    @contextmanager
+    def stage(self, name: str, plugin: str = "") -> Iterator[Span]:
+        """Cover one call of a stage; an exception marks the span, is counted, and goes on."""
+        attributes = {names.PLUGIN_NAME: plugin} if plugin else {}
+        with (
+            self._tracer.start_as_current_span(
+                name, attributes=attributes, record_exception=False, set_status_on_exception=False
+            ) as span,
+            self._failing(span, counted_as=name),
+        ):
+            yield span
+
+    @contextmanager
+    def walk(self, name: str, plugin: str) -> Iterator[Span]:
+        """Cover a walk over an iterator: as `stage`, but what its reader does meanwhile is not below the span."""
+        span = self._tracer.start_span(name, attributes={names.PLUGIN_NAME: plugin})
+        try:
+            with self._failing(span, counted_as=name):
+                yield span
+        finally:
+            span.end()
+
+    @property
+    def trace_id(self) -> str:
+        """The run's first trace, 32 hex digits; empty without an SDK."""
+        return trace.format_trace_id(self._first_step.trace_id) if self._first_step else ""
+
+    def decided(self, strategy: str, milliseconds: float) -> None:
+        """Count a decision and how long it took."""
+        attributes = {names.STRATEGY: strategy}
+        self._decisions.add(1, attributes)
+        self._latency.record(milliseconds, attributes)
+
+    def received(self, signals: int, lost: int) -> None:
+        """Count what fired and what was lost."""
+        self._signals.add(signals)
+        self._lost.add(lost)
+
+    def covered(self, coverage: CoverageMap) -> None:
+        """Record the coverage map's totals and ratio."""
+        for verdict, count in coverage.totals.items():
+            self._probes.set(count, {names.VERDICT: verdict.label})
+        ratio = coverage.ratio
+        if ratio is not None:
+            self._ratio.set(ratio)
+
+    def cost(self, overhead_ratio: float) -> None:
+        """Record a backend's estimate of what the probes cost their targets."""
+        self._overhead.set(overhead_ratio)
+
+    def failed(self, stage: str, error: Exception) -> None:
+        """Count an error of a stage or an observer."""
+        self._errors.add(1, {names.ERROR_TYPE: _error_type(error), names.STAGE: stage})
+
+    @contextmanager
+    def _failing(self, span: Span, *, counted_as: str = "") -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            span.set_attribute(names.ERROR_TYPE, _error_type(error))
+            span.set_status(Status(StatusCode.ERROR, str(error)[:200]))
+            if counted_as:
+                self.failed(counted_as, error)
+            raise
+
+
+def sample(probes: Sequence[str]) -> list[str]:
+    """Return the first few of many names: an attribute never holds thousands."""
+    return list(probes[:_SAMPLE])
+
+
+def totals_json(coverage: CoverageMap) -> str:
+    """Return the totals of a map as a JSON object, verdict to count."""
+    return json.dumps({verdict.label: count for verdict, count in coverage.totals.items()})
+
+
+def _error_type(error: Exception) -> str:
+    cause = error.__cause__ if type(error).__name__ == "StageError" and error.__cause__ else error
+    return type(cause).__qualname__
+
+
+def _counter(meter: metrics.Meter, metric: names.Metric) -> metrics.Counter:
+    return meter.create_counter(metric.name, unit=metric.unit, description=metric.description)
+
+
+def _gauge(meter: metrics.Meter, metric: names.Metric) -> metrics._Gauge:
+    return meter.create_gauge(metric.name, unit=metric.unit, description=metric.description)
