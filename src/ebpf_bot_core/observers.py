@@ -32,6 +32,6 @@ class Observers:
         for plugin, function in self._listeners[event]:
             try:
                 function(**facts)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - an observer's defect must not break the run
                 _log.exception("plugin %s failed to observe %s", plugin, event)
                 self._on_error(event, error)

@@ -42,13 +42,14 @@ class Reason(enum.IntEnum):
     pieces of evidence differ.
     """
 
-    _hint: str
+    hint: str
+    """What to do about it, one sentence."""
 
     def __new__(cls, number: int, hint: str) -> Self:
         """Pair the number with the sentence that says what to do about it."""
         member = int.__new__(cls, number)
         member._value_ = number
-        member._hint = hint
+        member.hint = hint
         return member
 
     NONE = (0, "")
@@ -82,8 +83,3 @@ class Reason(enum.IntEnum):
     def code(self) -> str:
         """The documented word, such as `not-found`; empty for `NONE`."""
         return "" if self is Reason.NONE else self.name.lower().replace("_", "-")
-
-    @property
-    def hint(self) -> str:
-        """What to do about it, one sentence."""
-        return self._hint

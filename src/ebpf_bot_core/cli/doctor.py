@@ -43,7 +43,7 @@ def doctor(*, as_json: bool) -> int:
         return 0 if healthy else 2
     width = max(len(check.subject) for check in checks)
     for check in checks:
-        missing = click.style("✗", fg="red") if check.needed else click.style("–", fg="yellow")
+        missing = click.style("✗", fg="red") if check.needed else click.style("!", fg="yellow")
         mark = click.style("✓", fg="green") if check.ok else missing
         click.echo(f"{mark} {check.subject:<{width}}  {check.found}")
         if check.remedy and not check.ok:

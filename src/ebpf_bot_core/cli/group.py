@@ -13,13 +13,13 @@ import click
 
 from ebpf_bot_core.errors import EbpfBotError
 
-__all__ = ["BadUsage", "execute"]
+__all__ = ["BadUsageError", "execute"]
 
 FAILED = 2
 """Exit status of bad usage, a bad plan or an environment that cannot serve."""
 
 
-class BadUsage(EbpfBotError):
+class BadUsageError(EbpfBotError):
     """A command line that asks for what cannot be done."""
 
 

@@ -6,14 +6,14 @@ import json
 
 import click
 
-from ebpf_bot_core.cli.words import PROBE, plugin_name
+from ebpf_bot_core.cli.words import complete_plugin, complete_probe
 
 __all__ = ["probes"]
 
 
 @click.command()
-@click.argument("pattern", type=PROBE)
-@click.option("--backend", type=plugin_name("injector"), default="libbpf", show_default=True)
+@click.argument("pattern", shell_complete=complete_probe)
+@click.option("--backend", shell_complete=complete_plugin("injector"), default="libbpf", show_default=True)
 @click.option(
     "--json", "as_json", is_flag=True, help="All that the pattern matches, with verdicts and reasons."
 )

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ebpf_bot_core.cli.words import STORE, plugin_name
+from ebpf_bot_core.cli.words import complete_plugin, complete_store
+from ebpf_bot_core.cli.words import store as store_choice
 
 if TYPE_CHECKING:
     from ebpf_bot_core.plan import StageChoice
@@ -22,9 +23,15 @@ __all__ = ["report"]
 
 @click.command()
 @click.option(
-    "--store", type=STORE, default="sqlite", help="Where it is kept.  [default: sqlite:.ebpf-bot.db]"
+    "--store",
+    type=store_choice,
+    shell_complete=complete_store,
+    default="sqlite",
+    help="Where it is kept.  [default: sqlite:.ebpf-bot.db]",
 )
-@click.option("--format", "format_", type=plugin_name("report"), default="text", show_default=True)
+@click.option(
+    "--format", "format_", shell_complete=complete_plugin("report"), default="text", show_default=True
+)
 @click.option("--run", "run_ids", multiple=True, metavar="ID", help="Only this run; may be repeated.")
 @click.option("--last", is_flag=True, help="Only the newest run.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file instead of stdout.")
@@ -41,7 +48,7 @@ def report(
       ebpf-bot report --last --format json -o coverage.json
       ebpf-bot report --store file:evidence/
     """
-    from ebpf_bot_core.cli.group import BadUsage  # noqa: PLC0415 - `--help` must not wait for numpy
+    from ebpf_bot_core.cli.group import BadUsageError  # noqa: PLC0415 - `--help` must not wait for numpy
     from ebpf_bot_core.plugins import Plugins  # noqa: PLC0415
     from ebpf_bot_core.reports.document import CoverageDocument  # noqa: PLC0415
     from ebpf_bot_core.telemetry.instruments import Instruments  # noqa: PLC0415
@@ -56,12 +63,12 @@ def report(
             runs = opened.runs()
             unknown = set(run_ids) - {run.id for run in runs}
             if unknown:
-                raise BadUsage(
+                raise BadUsageError(
                     f"no run {min(unknown)} in the store", hint="`ebpf-bot report --format json` lists them"
                 )
             chosen = [run for run in runs if not run_ids or run.id in run_ids][-1 if last else 0 :]
             if not chosen:
-                raise BadUsage("the store holds no run", hint="`ebpf-bot run` makes one")
+                raise BadUsageError("the store holds no run", hint="`ebpf-bot run` makes one")
             document = CoverageDocument.of([(run, opened.evidence(run.id)) for run in chosen])
         finally:
             opened.close()
@@ -74,7 +81,7 @@ def report(
 
 def _replace(path: Path, writer: Report, document: CoverageDocument) -> None:
     """Write a file whole or not at all, so that a reader never sees half of one."""
-    from ebpf_bot_core.cli.group import BadUsage  # noqa: PLC0415 - likewise
+    from ebpf_bot_core.cli.group import BadUsageError  # noqa: PLC0415 - likewise
 
     try:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -89,6 +96,6 @@ def _replace(path: Path, writer: Report, document: CoverageDocument) -> None:
             os.unlink(name)  # noqa: PTH108 - likewise
             raise
     except OSError as error:
-        raise BadUsage(
+        raise BadUsageError(
             f"{path}: {error.strerror}", hint="choose a path that can be written with -o"
         ) from error

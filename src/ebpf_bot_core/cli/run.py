@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ebpf_bot_core.cli.words import DURATION, PERCENT, PROBE, STORE, plugin_name
+from ebpf_bot_core.cli.words import (
+    complete_plugin,
+    complete_probe,
+    complete_store,
+    duration,
+    percent,
+    store,
+)
 
 if TYPE_CHECKING:
     from ebpf_bot_core.plan import Percent, Plan
@@ -34,19 +41,32 @@ class _CoveringCommand(click.Command):
 @click.command(cls=_CoveringCommand)
 @click.argument("plan", required=False, type=click.Path())
 @click.option(
-    "--expect", multiple=True, metavar="PATTERN", type=PROBE, help="Expect these probes; may be repeated."
+    "--expect",
+    multiple=True,
+    metavar="PATTERN",
+    shell_complete=complete_probe,
+    help="Expect these probes; may be repeated.",
 )
 @click.option(
-    "--backend", type=plugin_name("injector"), help="Injector and receiver.  [default: the plan's, libbpf]"
+    "--backend",
+    shell_complete=complete_plugin("injector"),
+    help="Injector and receiver.  [default: the plan's, libbpf]",
 )
-@click.option("--store", type=STORE, help="Where to keep it.  [default: the plan's, sqlite:.ebpf-bot.db]")
 @click.option(
-    "--policy", type=plugin_name("policy"), help="What to attach first.  [default: the plan's, priority]"
+    "--store",
+    type=store,
+    shell_complete=complete_store,
+    help="Where to keep it.  [default: the plan's, sqlite:.ebpf-bot.db]",
+)
+@click.option(
+    "--policy",
+    shell_complete=complete_plugin("policy"),
+    help="What to attach first.  [default: the plan's, priority]",
 )
 @click.option("--mode", type=click.Choice(["count", "stream"]), default="count", show_default=True)
 @click.option("--keep", is_flag=True, help="Leave fired probes attached and count every hit.")
-@click.option("--for", "seconds", type=DURATION, metavar="TIME", help="Stop after 30s, 500ms, 5m or 1h.")
-@click.option("--fail-under", type=PERCENT, metavar="PCT", help="Exit with 1 under this coverage.")
+@click.option("--for", "seconds", type=duration, metavar="TIME", help="Stop after 30s, 500ms, 5m or 1h.")
+@click.option("--fail-under", type=percent, metavar="PCT", help="Exit with 1 under this coverage.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the policy's chance.")
 @click.option(
     "--json", "as_json", is_flag=True, help="One JSON document on stdout; CMD's own stdout goes to stderr."

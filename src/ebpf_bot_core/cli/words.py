@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
 import click
 from click.shell_completion import CompletionItem
@@ -11,96 +12,60 @@ from click.shell_completion import CompletionItem
 if TYPE_CHECKING:
     from ebpf_bot_core.plan import Percent, StageChoice
 
-__all__ = ["DURATION", "PERCENT", "PROBE", "STORE", "plugin_name"]
+__all__ = ["complete_plugin", "complete_probe", "complete_store", "duration", "percent", "store"]
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
 
-
-class _Duration(click.ParamType):
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|)", str(value))
-        if match is None or float(match[1]) == 0:
-            self.fail(f"{value!r} is not a duration such as 30s, 500ms, 5m or 1h", param, ctx)
-        return float(match[1]) * _UNITS[match[2]]
+Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
-class _Percent(click.ParamType):
-    name = "percent"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Percent:
-        from ebpf_bot_core.plan import Percent  # noqa: PLC0415 - `--help` must not wait for it
-
-        if isinstance(value, Percent):
-            return value
-        try:
-            return Percent.parse(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+def duration(text: str) -> float:
+    """Read `30s`, `500ms`, `5m`, `1h` or plain seconds; return seconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|)", text)
+    if match is None or float(match[1]) == 0:
+        raise click.BadParameter(f"{text!r} is not a duration such as 30s, 500ms, 5m or 1h")
+    return float(match[1]) * _UNITS[match[2]]
 
 
-class _Store(click.ParamType):
-    name = "name:path"
+def percent(text: str) -> Percent:
+    """Read `85` or `85%`."""
+    from ebpf_bot_core.plan import Percent  # noqa: PLC0415 - `--help` must not wait for it
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> StageChoice:  # noqa: ARG002
-        from ebpf_bot_core.plan import StageChoice  # noqa: PLC0415 - likewise
-
-        if isinstance(value, StageChoice):
-            return value
-        name, colon, path = str(value).partition(":")
-        return StageChoice(name, {"path": path} if colon else {})
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        if ":" in incomplete:
-            name, _, path = incomplete.partition(":")
-            return [CompletionItem(path, type="file", help=name)]
-        return plugin_name("store").shell_complete(ctx, param, incomplete)
+    try:
+        return Percent.parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
-class _Probe(click.ParamType):
-    name = "pattern"
+def store(text: str) -> StageChoice:
+    """Read `NAME` or `NAME:PATH`."""
+    from ebpf_bot_core.plan import StageChoice  # noqa: PLC0415 - likewise
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002
-        return str(value)
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        from ebpf_bot_core.probe import ProbeKind  # noqa: PLC0415 - likewise
-
-        return [
-            CompletionItem(f"{kind}:", help=kind.form) for kind in ProbeKind if kind.startswith(incomplete)
-        ]
+    name, colon, path = text.partition(":")
+    return StageChoice(name, {"path": path} if colon else {})
 
 
-class _PluginName(click.ParamType):
-    name = "name"
+def complete_plugin(kind: str) -> Completer:
+    """Return what completes the names registered for a kind of plugin."""
 
-    def __init__(self, kind: str) -> None:
-        self._kind = kind
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002
-        return str(value)
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
+    def complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
         from ebpf_bot_core.plugins import Plugins  # noqa: PLC0415 - only a completing shell needs it
 
-        return [CompletionItem(name) for name in Plugins().names(self._kind) if name.startswith(incomplete)]
+        return [CompletionItem(name) for name in Plugins().names(kind) if name.startswith(incomplete)]
+
+    return complete
 
 
-def plugin_name(kind: str) -> click.ParamType:
-    """Return the type of an option that names a plugin; whether it is installed is checked when it is used."""
-    return _PluginName(kind)
+def complete_store(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete a store's name, then a path."""
+    name, colon, path = incomplete.partition(":")
+    if colon:
+        return [CompletionItem(path, type="file", help=name)]
+    return complete_plugin("store")(ctx, param, incomplete)
 
 
-DURATION = _Duration()
-PERCENT = _Percent()
-STORE = _Store()
-PROBE = _Probe()
+def complete_probe(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the kind of a probe pattern."""
+    from ebpf_bot_core.probe import ProbeKind  # noqa: PLC0415 - likewise
+
+    return [CompletionItem(f"{kind}:", help=kind.form) for kind in ProbeKind if kind.startswith(incomplete)]

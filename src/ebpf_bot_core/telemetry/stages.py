@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,7 +135,7 @@ class TracedInjection:
         with blame("injector", self._plugin):
             self.inner.close()
 
-    def __enter__(self) -> TracedInjection:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:

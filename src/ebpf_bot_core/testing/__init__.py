@@ -15,13 +15,18 @@ import pytest
 
 # So that a promise that is broken shows its values, as an assertion in a test module would.
 pytest.register_assert_rewrite(
+    "ebpf_bot_core.testing.injector_attaching",
+    "ebpf_bot_core.testing.injector_finding",
+    "ebpf_bot_core.testing.injector_host",
+    "ebpf_bot_core.testing.injector_signals",
     "ebpf_bot_core.testing.processors",
     "ebpf_bot_core.testing.store_machine",
     "ebpf_bot_core.testing.store_records",
     "ebpf_bot_core.testing.stores",
 )
 
-from ebpf_bot_core.testing.processors import ProcessorTests  # noqa: E402 - after the line above
+from ebpf_bot_core.testing.injectors import InjectorTests  # noqa: E402 - after the line above
+from ebpf_bot_core.testing.processors import ProcessorTests  # noqa: E402
 from ebpf_bot_core.testing.same import plain_signals  # noqa: E402
 from ebpf_bot_core.testing.samples import (  # noqa: E402
     batches,
@@ -38,6 +43,7 @@ from ebpf_bot_core.testing.store_records import StoreRecordTests  # noqa: E402
 from ebpf_bot_core.testing.stores import StoreTests  # noqa: E402
 
 __all__ = [
+    "InjectorTests",
     "ProcessorTests",
     "StoreRecordTests",
     "StoreTests",

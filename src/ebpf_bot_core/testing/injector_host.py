@@ -26,7 +26,7 @@ _QUIET: Final = 0.1
 """Seconds in which a hit that should not have been counted would have come."""
 
 _MOST_PROBES: Final = 8
-_MODES_OF_SHAPE: Final = {
+_ABSENT_NAMES: Final = {
     ProbeKind.USDT: "ebpf_bot:no_such_",
     ProbeKind.SOFTWARE: "ebpf-bot-no-such:",
 }
@@ -63,7 +63,7 @@ class InjectorHost:
         """Return patterns that match nothing here: by default the targets of `patterns` with other names."""
         absent = []
         for pattern in map(ProbePattern.parse, self.patterns()):
-            name = _MODES_OF_SHAPE.get(pattern.kind, "ebpf_bot_no_such_")
+            name = _ABSENT_NAMES.get(pattern.kind, "ebpf_bot_no_such_")
             absent += [str(attrs.evolve(pattern, name=f"{name}{end}")) for end in ("*", "0")]
         return tuple(dict.fromkeys(absent))
 
@@ -122,6 +122,13 @@ class InjectorHost:
             batches.append(receiver.receive(injection, _QUIET))
         batches.append(receiver.receive(injection, _QUIET))
         return batches
+
+    def expect_hits(self, counted: dict[str, int], expected: dict[str, int]) -> None:
+        """Assert that these probes fired, no others, and exactly so often if the backend counts exactly."""
+        if self.exact_counts:
+            assert counted == expected
+        else:
+            assert set(counted) == set(expected)
 
 
 def rows(probes: ProbeTable, *names: str) -> NDArray[np.intp]:

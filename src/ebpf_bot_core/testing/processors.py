@@ -1,4 +1,3 @@
-
 """What every signal processor promises."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-
 """A Hypothesis machine that uses a store in any order and compares it with a dictionary."""
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ def run_store_machine(open_store: Callable[[Path], SignalStore], directories: py
         def new_path(self) -> Path:
             return directories.mktemp("machine") / "store"
 
-    run_state_machine_as_test(Machine, settings=_settings)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(Machine, settings=_settings)
 
 
 class _StoreMachine(RuleBasedStateMachine):

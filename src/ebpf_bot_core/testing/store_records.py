@@ -1,4 +1,3 @@
-
 """What every store promises of the records it is given: they come back, all of them, as they were."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-
 """What a store on disk promises beside the records: that they survive, and that failures are clean."""
 
 from __future__ import annotations

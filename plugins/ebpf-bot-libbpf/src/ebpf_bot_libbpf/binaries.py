@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import shutil
-from contextlib import ExitStack
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ebpf_bot_core import Reason, Verdict
-from ebpf_bot_libbpf.elf import MAGIC, Elf, ElfError, Segment, damage_refused
+from ebpf_bot_libbpf.elf import MAGIC, Elf, Segment, damage_refused
 from ebpf_bot_libbpf.files import OpenFile, open_file
 from ebpf_bot_libbpf.functions import Functions
 from ebpf_bot_libbpf.instructions import refused_first_instructions
 from ebpf_bot_libbpf.points import Binary
 from ebpf_bot_libbpf.refusals import UnprobeableError
 from ebpf_bot_libbpf.startup import load_offset
-from ebpf_bot_libbpf.symbols import read_symbols
+from ebpf_bot_libbpf.symbols import Symbols, SymbolSource, read_symbols
 
 __all__ = ["DEBUG_ROOT", "Binaries", "Examined"]
 
@@ -82,7 +82,7 @@ class Binaries:
         segments = elf.segments()
         executable = tuple((s.offset, s.size) for s in segments if s.executable)
         if not executable:
-            raise ElfError("no part of it is executable")
+            raise UnprobeableError(Verdict.REFUSED, Reason.NOT_ELF, f"no part of {file.path} is executable")
         functions, debug_path = self._functions(file, elf, segments)
         device, inode, mtime_ns, size = file.identity
         binary = Binary(
@@ -114,30 +114,29 @@ class Binaries:
                 return np.zeros(len(offsets), np.bool_)
             return refused_first_instructions(file, offsets)
 
-        tables = elf.symbol_tables()
-        sources = [(file, elf, table) for table in tables]
-        debug_path = ""
-        with ExitStack() as stack:
-            build_id = "" if any(not table.dynamic for table in tables) else elf.build_id()
-            if build_id:
-                debug_path = f"{self._debug_root}/.build-id/{build_id[:2]}/{build_id[2:]}.debug"
-                debug = _open_debug_file(stack, debug_path, build_id, elf.bits)
-                if debug is not None:
-                    sources += [(*debug, table) for table in debug[1].symbol_tables() if not table.dynamic]
-            return Functions.of(read_symbols(sources), segments, refused), debug_path
+        own = [(file, elf, table) for table in elf.symbol_tables()]
+        build_id = "" if any(not table.dynamic for _, _, table in own) else elf.build_id()
+        if not build_id:
+            return Functions.of(read_symbols(own), segments, refused), ""
+        debug_path = f"{self._debug_root}/.build-id/{build_id[:2]}/{build_id[2:]}.debug"
+        symbols = _with_debug_file(own, debug_path, build_id) or read_symbols(own)
+        return Functions.of(symbols, segments, refused), debug_path
 
 
-def _open_debug_file(stack: ExitStack, path: str, build_id: str, bits: int) -> tuple[OpenFile, Elf] | None:
-    """Return the debug file if it is sound and belongs to the binary: its symbols have the binary's addresses."""
+def _with_debug_file(own: Sequence[SymbolSource], path: str, build_id: str) -> Symbols | None:
+    """Return a stripped binary's own symbols and those of its debug file, which have the binary's addresses.
+
+    None if there is no such file, as for most, or if it is damaged or not that of the binary.
+    """
     try:
-        file = stack.enter_context(open_file(path))
-        with damage_refused(path):
+        with open_file(path) as file, damage_refused(path):
             elf = Elf(file)
-            elf.symbol_tables()
-            belongs = elf.build_id() == build_id and elf.bits == bits
-    except UnprobeableError:  # most have none; a bad one is as good as none
+            if elf.build_id() != build_id:
+                return None
+            more = [(file, elf, table) for table in elf.symbol_tables() if not table.dynamic]
+            return read_symbols([*own, *more])
+    except UnprobeableError:
         return None
-    return (file, elf) if belongs else None
 
 
 def _what_instead(file: OpenFile) -> str:

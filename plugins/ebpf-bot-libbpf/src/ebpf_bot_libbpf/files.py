@@ -88,6 +88,8 @@ def open_file(path: str) -> Iterator[OpenFile]:
         handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError as error:
         raise _refusal(path, error) from error
+    except UnicodeEncodeError as error:  # the locale has no such character, so no file has it in its name
+        raise _refusal(path, FileNotFoundError()) from error
     try:
         descriptor = _open_regular(path, handle)
     finally:

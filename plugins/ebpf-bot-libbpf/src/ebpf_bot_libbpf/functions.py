@@ -1,134 +1,110 @@
-"""The functions of one binary by name: where each can be probed, and why some of its symbols cannot."""
+"""Attaching functions: many places of one binary by one uprobe_multi link."""
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Callable
-from typing import Final
+import errno
 
-import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from ebpf_bot_libbpf.elf import Segment
-from ebpf_bot_libbpf.symbols import STT_FUNC, STT_GNU_IFUNC, Symbols
+from ebpf_bot_core import Reason
+from ebpf_bot_libbpf import syscalls
+from ebpf_bot_libbpf.closing import Closer
+from ebpf_bot_libbpf.isolation import isolate
+from ebpf_bot_libbpf.kernel_error import KernelError
+from ebpf_bot_libbpf.programs import Programs
+from ebpf_bot_libbpf.attacher import Refusal
+from ebpf_bot_libbpf.sites import FunctionKind, SiteGroup
+from ebpf_bot_libbpf.held_binary import HeldBinary
 
-__all__ = ["Functions", "Standing"]
+__all__ = ["Functions"]
 
-
-class Standing(enum.IntEnum):
-    """What a name stands for; one that stands for several things, for the highest of them."""
-
-    DATA = 0
-    """Symbols of data only."""
-    IMPORT = 1
-    """A function that another file defines."""
-    ASTRAY = 2
-    """A function whose address lies outside the executable segments: the file contradicts itself."""
-    BLIND = 3
-    """A function on whose first instruction uprobes refuse to be placed."""
-    FUNCTION = 4
-    """A function that can be probed."""
-    RESOLVER = 5
-    """A GNU_IFUNC: the function at its address only chooses an implementation, when the file is linked."""
+_LINK_LIMIT = 1 << 20
+"""MAX_UPROBE_MULTI_CNT: how many places one link can hold."""
 
 
-_REFUSED: Final = Standing.BLIND
-Refused = Callable[[NDArray[np.uint64]], NDArray[np.bool_]]
-"""Says of ascending file offsets whether uprobes refuse the instruction there."""
-
-
-@attrs.frozen(eq=False)
 class Functions:
-    """The named symbols of a binary, in columns.
+    """The functions of one binary, on entry or on return; an `Attacher`. Kernel 6.6."""
 
-    Attributes:
-        names: each name once, ascending.
-        standing: `Standing` of each name, uint8, shape (len(names),).
-        starts: shape (len(names) + 1,): name i has the offsets `starts[i]` to `starts[i + 1]`.
-        offsets: file offsets inside executable segments, uint64; for each name ascending and each once. Only those
-            that uprobes accept, so that one bad copy of a function does not spoil the others.
-        unnameable: how many functions have a name that no probe name can spell.
-    """
+    def __init__(self, group: SiteGroup, binary: HeldBinary, programs: Programs, closer: Closer) -> None:
+        assert isinstance(group.kind, FunctionKind)
+        self._on_return = group.kind.on_return
+        self._binary = binary
+        self._programs = programs
+        self._closer = closer
+        self._offsets = np.array(group.keys, np.uint64)
+        self._first = group.first
+        self._attached = np.zeros(len(self._offsets), np.bool_)
+        self._links: list[int] = []
 
-    names: tuple[str, ...]
-    standing: NDArray[np.uint8]
-    starts: NDArray[np.intp]
-    offsets: NDArray[np.uint64]
-    unnameable: int
-    _rows: dict[str, int] = attrs.field(init=False, repr=False)
+    def attach(self, members: NDArray[np.intp]) -> dict[int, Refusal]:
+        """Attach members; those that the kernel refuses are found and left out."""
+        refusal = self._binary.open()
+        if refusal is not None:
+            return dict.fromkeys(members.tolist(), refusal)
+        with self._binary.mapped():
+            refused = self._attach_most(members)
+        self._attached[members] = True
+        self._attached[list(refused)] = False
+        return {member: self._explain(member, error) for member, error in refused.items()}
 
-    @_rows.default
-    def _number(self) -> dict[str, int]:
-        return {name: row for row, name in enumerate(self.names)}
+    def detach(self, members: NDArray[np.intp]) -> None:
+        """Step off members: first a link on those that stay, then the old ones are closed."""
+        staying = self._attached.copy()
+        staying[members] = False
+        old = self._links
+        self._links = self._link(np.flatnonzero(staying))
+        self._attached = staying
+        self._closer.close(old)
 
-    @classmethod
-    def of(cls, symbols: Symbols, segments: tuple[Segment, ...], refused: Refused) -> Functions:
-        """Sort the symbols of a binary by what can be done with them.
+    def close(self) -> None:
+        """Begin to detach all."""
+        self._closer.close(self._links)
+        self._links = []
+        self._attached[:] = False
 
-        Args:
-            segments: all PT_LOAD segments; a symbol's file offset is st_value - p_vaddr + p_offset of the executable
-                one that holds its address.
-        """
-        order = sorted(range(len(symbols.names)), key=symbols.names.__getitem__)
-        rank = np.empty(len(order), np.intp)
-        rank[order] = np.arange(len(order))
-        name = rank[symbols.name]
-        offset, inside = _file_offsets(symbols.address, segments)
+    def _attach_most(self, members: NDArray[np.intp]) -> dict[int, KernelError]:
+        """Link all members that can be; return those that cannot."""
+        try:
+            self._links += self._link(members)
+        except KernelError as error:
+            if len(members) == 1 or error.errno in (errno.EPERM, errno.EACCES):
+                return dict.fromkeys(members.tolist(), error)
+        else:
+            return {}
+        refused = isolate(members, self._try)
+        accepted = np.setdiff1d(members, np.fromiter(refused, np.intp, len(refused)))
+        try:
+            self._links += self._link(accepted)
+        except KernelError as error:
+            return refused | dict.fromkeys(accepted.tolist(), error)
+        return refused
 
-        kind = np.full(len(name), Standing.DATA, np.uint8)
-        function = np.isin(symbols.type, (STT_FUNC, STT_GNU_IFUNC))
-        kind[function & ~symbols.defined] = Standing.IMPORT
-        kind[function & symbols.defined] = Standing.ASTRAY
-        code = function & symbols.defined & inside
-        kind[code] = np.where(symbols.type[code] == STT_FUNC, Standing.FUNCTION, Standing.RESOLVER)
-        places, place = np.unique(offset[code], return_inverse=True)
-        kind[np.flatnonzero(code)[refused(places)[place]]] = Standing.BLIND
+    def _link(self, members: NDArray[np.intp]) -> list[int]:
+        links: list[int] = []
+        try:
+            for start in range(0, len(members), _LINK_LIMIT):
+                links.append(self._link_once(self._programs["uprobe_hit"], members[start : start + _LINK_LIMIT]))
+        except KernelError:
+            self._closer.close(links)
+            raise
+        return links
 
-        standing = np.zeros(len(order), np.uint8)
-        np.maximum.at(standing, name, kind)
-        good = kind > _REFUSED
-        pairs = np.unique(np.stack([name[good].astype(np.uint64), offset[good]], axis=1), axis=0)
-        counts = np.bincount(pairs[:, 0].astype(np.intp), minlength=len(order))
-        return cls(
-            names=tuple(symbols.names[i] for i in order),
-            standing=standing,
-            starts=np.concatenate([[0], np.cumsum(counts)]).astype(np.intp),
-            offsets=np.ascontiguousarray(pairs[:, 1]),
-            unnameable=symbols.unnameable,
+    def _try(self, members: NDArray[np.intp]) -> None:
+        """Attach and detach a program that does nothing, so that no hit is counted twice meanwhile."""
+        self._closer.close([self._link_once(self._programs["uprobe_trial"], members)])
+
+    def _link_once(self, program: int, members: NDArray[np.intp]) -> int:
+        return syscalls.attach_uprobes(
+            program,
+            self._binary.path,
+            self._offsets[members],
+            (members + self._first).astype(np.uint64),
+            on_return=self._on_return,
         )
 
-    def __contains__(self, name: object) -> bool:
-        return name in self._rows
-
-    def row(self, name: str) -> int:
-        """Return the row of `name`; KeyError if no symbol has it."""
-        return self._rows[name]
-
-    def offsets_of(self, name: str) -> tuple[int, ...]:
-        """Return where `name` can be probed, ascending; empty if nowhere."""
-        row = self._rows.get(name)
-        if row is None:
-            return ()
-        return tuple(self.offsets[self.starts[row] : self.starts[row + 1]].tolist())
-
-    @property
-    def count(self) -> int:
-        """How many names are those of functions defined here."""
-        return int((self.standing >= Standing.ASTRAY).sum())
-
-
-def _file_offsets(
-    addresses: NDArray[np.uint64], segments: tuple[Segment, ...]
-) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
-    """Return the file offset of each address, and whether an executable segment holds it; the first one that does."""
-    offsets = np.zeros(len(addresses), np.uint64)
-    inside = np.zeros(len(addresses), np.bool_)
-    for segment in segments:
-        if segment.executable:
-            # Below the segment this wraps round to a number that no segment is as large as.
-            into = addresses - np.uint64(segment.address)
-            here = (into < np.uint64(segment.size)) & ~inside
-            offsets[here] = into[here] + np.uint64(segment.offset)
-            inside |= here
-    return offsets, inside
+    def _explain(self, member: int, error: KernelError) -> Refusal:
+        refusal = Refusal.of(error)
+        if refusal.reason is Reason.PERMISSION:
+            return refusal
+        return Refusal(refusal.reason, f"at file offset {int(self._offsets[member]):#x}: {refusal.detail}")

@@ -13,7 +13,7 @@ from ebpf_bot_core import PatternError, ProbeKind, ProbePattern
 from ebpf_bot_libbpf.elf import Elf, ElfError, SymbolTable
 from ebpf_bot_libbpf.files import OpenFile
 
-__all__ = ["STT_FUNC", "STT_GNU_IFUNC", "Symbols", "read_symbols"]
+__all__ = ["STT_FUNC", "STT_GNU_IFUNC", "SymbolSource", "Symbols", "read_symbols"]
 
 STT_OBJECT: Final = 1
 STT_FUNC: Final = 2
@@ -66,7 +66,11 @@ class Symbols:
     unnameable: int
 
 
-def read_symbols(sources: Sequence[tuple[OpenFile, Elf, SymbolTable]]) -> Symbols:
+SymbolSource = tuple[OpenFile, Elf, SymbolTable]
+"""A table and the file that it is in."""
+
+
+def read_symbols(sources: Sequence[SymbolSource]) -> Symbols:
     """Read some symbol tables of one binary and of its separate debug file as if they were one.
 
     Raises:

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from ebpf_bot_core import Evidence, ProbePattern, Reason, Verdict
 from ebpf_bot_simulated.catalogue import Catalogue
-from ebpf_bot_simulated.faults import Fault, Shown
+from ebpf_bot_simulated.faults import FAULTS, Fault, Shown
 from ebpf_bot_simulated.rules import Rules
 
 __all__ = ["find"]
@@ -19,7 +19,7 @@ def find(patterns: Sequence[ProbePattern], catalogue: Catalogue, faults: Rules[F
     """Return one row for each probe that the patterns name, or for a pattern that names none.
 
     An exact name is taken at its word, so that a plan for another host can be tried out; a wildcard matches what
-    stands in the catalogue.
+    stands in the catalogue. What has the fault of being missing is not there to be matched.
     """
     return Evidence.stating(row for pattern in patterns for row in _rows(pattern, catalogue, faults))
 
@@ -28,16 +28,19 @@ def _rows(pattern: ProbePattern, catalogue: Catalogue, faults: Rules[Fault]) -> 
     targets = catalogue.targets(pattern.kind, pattern.target)
     if not targets and pattern.is_exact and not _is_bare(pattern):
         targets = [pattern.target]
+    absent = _nothing_matches(pattern, known=bool(targets))
     found = False
     for target in targets:
         for name in _names(pattern, target, catalogue):
+            probe = str(ProbePattern(pattern.kind, target, name))
+            fault = faults.get(probe)
+            if fault is not None and fault.verdict is Verdict.MISSING:
+                absent = fault
+                continue
             found = True
-            yield _standing(str(ProbePattern(pattern.kind, target, name)), faults)
+            yield _standing(probe, fault)
     if not found:
-        missing = (Reason.BINARY_MISSING, "no such binary on the simulated host")
-        if targets or not pattern.kind.in_binary:
-            missing = (Reason.NOT_FOUND, "nothing on the simulated host matches")
-        yield str(pattern), Verdict.MISSING, *missing
+        yield str(pattern), absent.verdict, absent.reason, absent.detail
 
 
 def _names(pattern: ProbePattern, target: str, catalogue: Catalogue) -> Iterator[str]:
@@ -49,11 +52,15 @@ def _names(pattern: ProbePattern, target: str, catalogue: Catalogue) -> Iterator
         yield names[i]
 
 
-def _standing(probe: str, faults: Rules[Fault]) -> _Row:
-    fault = faults.get(probe)
+def _standing(probe: str, fault: Fault | None) -> _Row:
     if fault is None or fault.shown is not Shown.FINDING:
         return probe, Verdict.PENDING, Reason.NOT_EXAMINED, ""
     return probe, fault.verdict, fault.reason, fault.detail
+
+
+def _nothing_matches(pattern: ProbePattern, *, known: bool) -> Fault:
+    reason = Reason.NOT_FOUND if known or not pattern.kind.in_binary else Reason.BINARY_MISSING
+    return FAULTS[reason.code]
 
 
 def _is_bare(pattern: ProbePattern) -> bool:

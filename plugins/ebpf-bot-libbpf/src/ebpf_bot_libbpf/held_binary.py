@@ -9,16 +9,16 @@ from contextlib import contextmanager, suppress
 
 from ebpf_bot_core import Reason
 from ebpf_bot_libbpf.points import Binary
-from ebpf_bot_libbpf.refusal import Refusal
+from ebpf_bot_libbpf.attacher import Refusal
 
-__all__ = ["Target"]
+__all__ = ["HeldBinary"]
 
 
-class Target:
+class HeldBinary:
     """A binary for attaching; its file is opened once, so that what was checked is what is attached to."""
 
-    def __init__(self, binary: Binary) -> None:
-        self.binary = binary
+    def __init__(self, file: Binary) -> None:
+        self.file = file
         self._fd = -1
 
     @property
@@ -30,9 +30,10 @@ class Target:
         """Open the file unless it is open; say why not if it is gone, or is not the one that was examined."""
         if self._fd >= 0:
             return None
-        path = self.binary.path
+        path = self.file.path
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            # Non-blocking, in case a FIFO took the file's place.
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:
             return Refusal(Reason.BINARY_MISSING, f"{path} was removed after it was examined")
         except OSError as error:
@@ -48,10 +49,10 @@ class Target:
     def replaced(self) -> bool:
         """Whether the path leads to another file, or none, by now: one stat(2)."""
         try:
-            now = os.stat(self.binary.path)  # noqa: PTH116 - called each step
+            now = os.stat(self.file.path)  # noqa: PTH116 - called each step
         except OSError:
             return True
-        return (now.st_dev, now.st_ino) != (self.binary.device, self.binary.inode)
+        return (now.st_dev, now.st_ino) != (self.file.device, self.file.inode)
 
     @contextmanager
     def mapped(self) -> Iterator[None]:
@@ -61,7 +62,7 @@ class Target:
         an instruction that cannot be probed. Nothing of the mapping is ever run.
         """
         maps = []
-        for offset, size in self.binary.segments:
+        for offset, size in self.file.segments:
             start = offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
             # A file system mounted noexec forbids it; nobody runs these binaries then.
             with suppress(PermissionError):
@@ -88,8 +89,8 @@ class Target:
 
     def _is_examined(self, now: os.stat_result) -> bool:
         return (now.st_dev, now.st_ino, now.st_mtime_ns, now.st_size) == (
-            self.binary.device,
-            self.binary.inode,
-            self.binary.mtime_ns,
-            self.binary.size,
+            self.file.device,
+            self.file.inode,
+            self.file.mtime_ns,
+            self.file.size,
         )

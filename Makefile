@@ -1,0 +1,52 @@
+# The two commands that matter: `make demo` and `make test`. Both set up what they need.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+PYTHON ?= python3
+# The interpreter that built the environment, the lists of what is in it, and this recipe: when one changes, sync again.
+PROJECTS := pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
+STAMP := .venv/.synced
+SOURCES := src plugins examples benchmarks scripts tests conftest.py
+
+.PHONY: help setup demo test check bench objects format clean
+
+help: ## Show the targets.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## Make .venv with the core and every plugin, editable; install system packages where that is possible.
+
+$(STAMP): $(PROJECTS) scripts/install_system_packages.sh
+	@scripts/install_system_packages.sh
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@UV_CONSTRAINT=constraints.txt $(BIN)/uv sync --quiet --inexact --all-packages --all-extras --all-groups --compile-bytecode
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m compileall -q src plugins/*/src
+	@touch $@
+
+demo: setup ## Cover libcrypto's EVP functions under a real openssl; simulated, and said so, where eBPF is not allowed.
+	@scripts/demo.sh
+
+test: setup ## Run all tests.
+	@$(BIN)/python -m pytest
+
+check: setup ## Lint, types, docs, and the contract between docs, names and code.
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/python plugins/ebpf-bot-libbpf/scripts/build_objects.py --check
+	$(BIN)/mkdocs build --quiet --strict
+	$(BIN)/python -m pytest --quiet tests/contract
+
+bench: setup ## Measure the pipeline's own cost, the stores and the backend.
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+objects: setup ## Rebuild the eBPF objects from their sources.
+	$(BIN)/python plugins/ebpf-bot-libbpf/scripts/build_objects.py
+
+format: setup ## Format the sources.
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+clean: ## Remove what was built.
+	rm -rf .venv build dist site .pytest_cache .mypy_cache .ruff_cache
