@@ -293,7 +293,7 @@ class UnifiedPipeline:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            if kind is None and self._run is not None:
+            if kind is None and self._run is not None and not self._closed:
                 self.finish()
         finally:
             self.close()

@@ -127,23 +127,35 @@ class Plugins:
             try:
                 function(group=group)
             except Exception as error:  # noqa: BLE001 - a plugin's defect must not take the command line down
-                self._mark_broken(name, error)
+                for plugin in self.loaded:
+                    if plugin.name == name and not plugin.error:
+                        plugin.error = _in_one_line(error)
 
     def _adopt(self, loaded: LoadedPlugin, load: Callable[[], object]) -> LoadedPlugin:
         """Load one plugin; whatever goes wrong is written down and disables this one alone."""
-        self.loaded.append(loaded)
+        plugin: object = None
         try:
+            self._refuse_taken_name(loaded)
             plugin = load()
             if isinstance(plugin, type):
                 raise TypeError("the entry point names a class; name a module or an instance")  # noqa: TRY301
             self._manager.register(plugin, name=loaded.name)
             self._refuse_unknown_hooks(plugin)
             self._collect(plugin, loaded)
-        except Exception as error:  # noqa: BLE001 - likewise
-            if self._manager.get_plugin(loaded.name) is not None:
-                self._manager.unregister(name=loaded.name)
-            self._mark_broken(loaded.name, error)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - likewise, and some scripts exit when imported
+            # Only this one: an earlier plugin may rightly bear the name.
+            if plugin is not None and self._manager.get_plugin(loaded.name) is plugin:
+                self._manager.unregister(plugin)
+            loaded.error = _in_one_line(error)
+        self.loaded.append(loaded)
         return loaded
+
+    def _refuse_taken_name(self, loaded: LoadedPlugin) -> None:
+        for other in self.loaded:
+            if other.name == loaded.name and not other.error:
+                raise PluginError(
+                    f"the name {loaded.name!r} is taken by {other.distribution or 'a plugin given in code'}"
+                )
 
     def _refuse_unknown_hooks(self, plugin: object) -> None:
         # pluggy's own check covers all plugins at once, so that one plugin's slip would be everyone's.
@@ -160,17 +172,17 @@ class Plugins:
             hook = f"ebpf_bot_register_{_plural(registry.kind)}"
             for impl in getattr(self._manager.hook, hook).get_hookimpls():
                 if impl.plugin is plugin:
-                    impl.function(register=_collector(registry, loaded, collected))
-        for registry, registration in collected:
-            registry.add(registration)
-            loaded.provides.append(f"{registry.kind} {registration.name}")
-
-    def _mark_broken(self, name: str, error: Exception) -> None:
-        text = str(error).splitlines()
-        reason = f"{type(error).__name__}: {text[0] if text else ''}".rstrip(": ")
-        for plugin in self.loaded:
-            if plugin.name == name:
-                plugin.error = reason
+                    _call_with_wanted(impl)(register=_collector(registry, loaded, collected))
+        added: list[tuple[Registry[Any], Registration[Any]]] = []
+        try:
+            for registry, registration in collected:
+                registry.add(registration)
+                added.append((registry, registration))
+        except PluginError:
+            for registry, registration in added:
+                registry.remove(registration)
+            raise
+        loaded.provides = [f"{registry.kind} {registration.name}" for registry, registration in added]
 
 
 def _collector(
@@ -181,6 +193,11 @@ def _collector(
         into.append((registry, Registration(name, factory, options, owner)))
 
     return register
+
+
+def _in_one_line(error: BaseException) -> str:
+    text = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
 
 
 def _call_with_wanted(impl: pluggy.HookImpl) -> Callable[..., Any]:

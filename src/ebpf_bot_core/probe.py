@@ -105,7 +105,7 @@ class ProbePattern:
             ) from None
         target, name = _split(kind, rest)
         needs_target = kind.in_binary or kind is ProbeKind.TRACEPOINT
-        if not colon or not name or (needs_target and not target) or not _brackets_close(rest):
+        if not colon or not name or (needs_target and not target) or not _sets_close(target, name):
             raise PatternError(
                 f"malformed probe pattern {shown!r}",
                 hint=f"write {kind.form}; *, ? and [..] match many",
@@ -152,8 +152,9 @@ def _split(kind: ProbeKind, rest: str) -> tuple[str, str]:
     return "", rest
 
 
-def _brackets_close(text: str) -> bool:
-    return all("]" in part[1:] for part in text.split("[")[1:])
+def _sets_close(*parts: str) -> bool:
+    """Whether each `[` begins a set that ends, by the rules of fnmatch: `[]]` and `[!]]` hold a `]`, `[[]` a `[`."""
+    return not any("[" in re.sub(r"\[!?+.[^]]*\]", "", part) for part in parts)
 
 
 @attrs.frozen(eq=False)

@@ -76,17 +76,25 @@ class Registry(Generic[T]):
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._by_name: dict[str, Registration[T]] = {}
+        self._disputed: dict[str, str] = {}
 
     def add(self, registration: Registration[T]) -> None:
-        """Add one; PluginError if its name is taken."""
+        """Add one; PluginError if its name is taken, and from then on for everyone who asks for that name.
+
+        To go on with the one that came first would be to let the order of loading choose.
+        """
         taken = self._by_name.get(registration.name)
         if taken is not None:
-            raise PluginError(
+            self._disputed[registration.name] = (
                 f"{self.kind} {registration.name!r} is registered by both {taken.distribution} "
-                f"and {registration.distribution}",
-                hint="uninstall one of them, or switch one off with EBPF_BOT_DISABLE_PLUGINS",
+                f"and {registration.distribution}"
             )
+            self._refuse_disputed(registration.name)
         self._by_name[registration.name] = registration
+
+    def remove(self, registration: Registration[T]) -> None:
+        """Take back one that was added."""
+        del self._by_name[registration.name]
 
     def __iter__(self) -> Iterator[Registration[T]]:
         return iter(self._by_name.values())
@@ -98,8 +106,9 @@ class Registry(Generic[T]):
         """Return the registration of that name.
 
         Raises:
-            PluginError: none has it; the hint names the nearest, or all.
+            PluginError: none has it, and the hint names the nearest, or all; or several claim it.
         """
+        self._refuse_disputed(name)
         if name in self._by_name:
             return self._by_name[name]
         known = ", ".join(sorted(self._by_name)) or "none"
@@ -108,3 +117,10 @@ class Registry(Generic[T]):
             f"unknown {self.kind} {name[:80]!r}",
             hint=f"{guess + ' ' if guess else ''}installed: {known}; `ebpf-bot plugins` lists them",
         )
+
+    def _refuse_disputed(self, name: str) -> None:
+        if name in self._disputed:
+            raise PluginError(
+                self._disputed[name],
+                hint="uninstall one of them, or switch one off with EBPF_BOT_DISABLE_PLUGINS",
+            )

@@ -53,6 +53,29 @@ def _listing(wanted: Any) -> Callable[[object, Any], tuple[Any, ...]]:
 converter.register_structure_hook_factory(_is_listing, _listing)
 
 
+def _is_table(wanted: Any) -> bool:
+    return attrs.has(wanted) or get_origin(wanted) in (Mapping, dict)
+
+
+def _table(wanted: Any) -> Callable[[object, Any], Any]:
+    # By default whatever is not a table fails somewhere inside cattrs, in its words and not in the user's.
+    build: Callable[[Any, Any], Any]
+    if attrs.has(wanted):
+        build = converter.gen_structure_attrs_fromdict(wanted)
+    else:
+        build = converter.gen_structure_mapping(wanted)
+
+    def read(value: object, _: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise TypeError(f"expected a table, not {value!r}")
+        return build(value, wanted)
+
+    return read
+
+
+converter.register_structure_hook_factory(_is_table, _table)
+
+
 def structure(data: object, wanted: type[T], *, where: str) -> T:
     """Build a `wanted` from plain data.
 
@@ -71,7 +94,7 @@ def structure(data: object, wanted: type[T], *, where: str) -> T:
         if isinstance(cause, EbpfBotError):
             raise type(cause)(f"{where}: {_at(path)}{cause.message}", hint=cause.hint) from error
         if isinstance(cause, ForbiddenExtraKeysError):
-            key = min(cause.extra_fields)
+            key = min(map(str, cause.extra_fields))
             valid = [field.name for field in attrs.fields(cause.cl)]
             guess = did_you_mean(key, valid)
             known = f"known keys: {', '.join(valid)}" if valid else "it takes no keys"

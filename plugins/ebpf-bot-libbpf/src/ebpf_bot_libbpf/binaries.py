@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ebpf_bot_core import Reason, Verdict
 from ebpf_bot_libbpf.elf import MAGIC, Elf, Segment, damage_refused
 from ebpf_bot_libbpf.files import OpenFile, open_file
-from ebpf_bot_libbpf.functions import Functions
+from ebpf_bot_libbpf.function_table import FunctionTable
 from ebpf_bot_libbpf.instructions import refused_first_instructions
 from ebpf_bot_libbpf.points import Binary
 from ebpf_bot_libbpf.refusals import UnprobeableError
@@ -30,6 +30,7 @@ DEBUG_ROOT: Final = Path("/usr/lib/debug")
 _NATIVE: Final = {"x86_64": ("EM_X86_64", "EM_386"), "aarch64": ("EM_AARCH64",)}
 """Machine -> architectures of the binaries whose processes its kernel can probe."""
 _LINKED: Final = ("ET_EXEC", "ET_DYN")
+_NOT_LINKED: Final = {"ET_REL": "an object file that is not linked", "ET_CORE": "a core dump"}
 _HEAD: Final = 256
 """Bytes that tell what a file is that is not ELF; the kernel too reads 256 for the interpreter of a script."""
 
@@ -44,7 +45,7 @@ class Examined:
     """
 
     binary: Binary
-    functions: Functions
+    functions: FunctionTable
     debug_path: str
 
 
@@ -59,7 +60,7 @@ class Binaries:
     def __init__(self, debug_root: Path = DEBUG_ROOT, machine: str = "") -> None:
         self._debug_root = debug_root
         self._machine = machine or platform.machine()
-        self._examined: dict[tuple[int, int, int, int], Examined] = {}
+        self._known: dict[tuple[int, int, int, int], Examined | UnprobeableError] = {}
 
     def examine(self, path: str) -> Examined:
         """Return what is known of the binary at `path`, reading it only if it is new or has changed.
@@ -67,12 +68,21 @@ class Binaries:
         Raises:
             UnprobeableError: there is no such file, or it is no binary that this machine could run.
         """
-        with open_file(path) as file, damage_refused(path):
-            known = self._examined.get(file.identity)
+        with open_file(path) as file:
+            known = self._known.get(file.identity)
             if known is None:
-                known = self._examined[file.identity] = self._read(file)
+                known = self._known[file.identity] = self._attempt(file)
+            if isinstance(known, UnprobeableError):
+                raise known.anew()
             # The same file may be known by another of its names.
             return attrs.evolve(known, binary=attrs.evolve(known.binary, path=file.path))
+
+    def _attempt(self, file: OpenFile) -> Examined | UnprobeableError:
+        try:
+            with damage_refused(file.path):
+                return self._read(file)
+        except UnprobeableError as error:
+            return error.anew()
 
     def _read(self, file: OpenFile) -> Examined:
         if file.read(0, min(file.size, len(MAGIC))) != MAGIC:
@@ -99,14 +109,16 @@ class Binaries:
     def _refuse_foreign(self, file: OpenFile, elf: Elf) -> None:
         if elf.machine not in _NATIVE.get(self._machine, ()) or not elf.little_endian:
             name = str(elf.machine).removeprefix("EM_")
-            detail = f"{file.path} is for the architecture {name}, which a {self._machine} machine does not run"
+            detail = f"{file.path} is for the architecture {name}; this machine is {self._machine}"
             raise UnprobeableError(Verdict.REFUSED, Reason.NOT_ELF, detail)
         if elf.type not in _LINKED:
-            kind = {"ET_REL": "an object file that is not linked", "ET_CORE": "a core dump"}.get(str(elf.type))
-            detail = f"{file.path} is {kind or 'ELF of an unknown type'}, not a program or library"
+            kind = _NOT_LINKED.get(str(elf.type), "ELF of an unknown type")
+            detail = f"{file.path} is {kind}, not a program or library"
             raise UnprobeableError(Verdict.REFUSED, Reason.NOT_ELF, detail)
 
-    def _functions(self, file: OpenFile, elf: Elf, segments: tuple[Segment, ...]) -> tuple[Functions, str]:
+    def _functions(
+        self, file: OpenFile, elf: Elf, segments: tuple[Segment, ...]
+    ) -> tuple[FunctionTable, str]:
         """Read the file's own symbols and, where it is stripped, those of its debug file."""
 
         def refused(offsets: NDArray[np.uint64]) -> NDArray[np.bool_]:
@@ -117,10 +129,10 @@ class Binaries:
         own = [(file, elf, table) for table in elf.symbol_tables()]
         build_id = "" if any(not table.dynamic for _, _, table in own) else elf.build_id()
         if not build_id:
-            return Functions.of(read_symbols(own), segments, refused), ""
+            return FunctionTable.of(read_symbols(own), segments, refused), ""
         debug_path = f"{self._debug_root}/.build-id/{build_id[:2]}/{build_id[2:]}.debug"
         symbols = _with_debug_file(own, debug_path, build_id) or read_symbols(own)
-        return Functions.of(symbols, segments, refused), debug_path
+        return FunctionTable.of(symbols, segments, refused), debug_path
 
 
 def _with_debug_file(own: Sequence[SymbolSource], path: str, build_id: str) -> Symbols | None:

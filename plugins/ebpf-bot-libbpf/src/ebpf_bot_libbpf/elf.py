@@ -44,7 +44,7 @@ _PF_X: Final = 1
 _SYMBOL_SIZES: Final = {32: 16, 64: 24}
 
 _DAMAGE: Final = (
-    ELFError,  # what pyelftools and this plugin raise on purpose
+    ElfError,  # what pyelftools and this plugin raise on purpose
     ConstructError,  # from the parser below pyelftools, where it is called directly
     EOFError,  # OpenFile.read: beyond the end of the file
     # What pyelftools and Python raise by accident when values make no sense:
@@ -76,10 +76,10 @@ def damage_refused(path: str) -> Iterator[None]:
         detail = f"{path} cannot be read: {error.strerror or error}"
         raise UnprobeableError(Verdict.REFUSED, Reason.UNREADABLE, detail) from error
     except _DAMAGE as error:
-        # Where the library's error says something, it says it in its first line.
         said = str(error).partition("\n")[0][:200]
-        cause = said if isinstance(error, ELFError | EOFError) and said else f"{type(error).__name__} {said}".strip()
-        detail = f"{path} is no sound ELF file: {cause}"
+        if not isinstance(error, ElfError | EOFError):  # meant for programmers: say what kind of error it was
+            said = f"{type(error).__name__} {said}".rstrip()
+        detail = f"{path} is no sound ELF file: {said}"
         raise UnprobeableError(Verdict.REFUSED, Reason.MALFORMED_ELF, detail) from error
 
 
@@ -170,7 +170,7 @@ class Elf:
             if section.sh_link >= len(sections) or sections[section.sh_link].sh_type != "SHT_STRTAB":
                 raise ElfError("a symbol table has no strings")
             strings = sections[section.sh_link]
-            if max(section.sh_offset + section.sh_size, strings.sh_offset + strings.sh_size) > self._file.size:
+            if any(part.sh_offset + part.sh_size > self._file.size for part in (section, strings)):
                 raise ElfError("a symbol table goes on past the end of the file")
             tables.append(
                 SymbolTable(
@@ -252,9 +252,9 @@ class Elf:
         while at + layout.sizeof() <= len(data):
             note = layout.parse(data[at : at + layout.sizeof()])
             name = at + layout.sizeof()
-            descriptor = name + (note.n_namesz + 3) // 4 * 4
-            yield data[name : name + note.n_namesz], note.n_type, data[descriptor : descriptor + note.n_descsz]
-            at = descriptor + (note.n_descsz + 3) // 4 * 4
+            value = name + (note.n_namesz + 3) // 4 * 4
+            yield data[name : name + note.n_namesz], note.n_type, data[value : value + note.n_descsz]
+            at = value + (note.n_descsz + 3) // 4 * 4
 
 
 def file_offset(segments: tuple[Segment, ...], address: int, *, executable: bool) -> int | None:

@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 import attrs
@@ -80,6 +81,9 @@ def open_file(path: str) -> Iterator[OpenFile]:
 
     Anything else is looked at but never opened: opening a FIFO waits for a writer, opening a device can do anything.
 
+    Args:
+        path: absolute.
+
     Raises:
         UnprobeableError: `missing` where there is no such file, `refused` where it cannot be read or is no regular
             file of at most 4 GiB.
@@ -132,14 +136,12 @@ def _canonical(path: str, status: os.stat_result) -> str:
     """Return the real path if it leads to this very file and can be written in a probe's name."""
     real = os.path.realpath(path)
     try:
-        same = os.path.samestat(os.stat(real), status)
+        same = os.path.samestat(Path(real).stat(), status)
     except OSError:  # /proc/PID/exe of a deleted program: "/usr/bin/app (deleted)"
         same = False
     if same and real.isprintable():
         return real
-    given = os.path.abspath(path)
-    if not given.isprintable():
-        raise UnprobeableError(
-            Verdict.REFUSED, Reason.UNREADABLE, f"{given!r}: no probe name can spell this path"
-        )
-    return given
+    if not path.isprintable():
+        detail = f"no probe name can spell the path {path!r}"
+        raise UnprobeableError(Verdict.REFUSED, Reason.UNREADABLE, detail)
+    return path

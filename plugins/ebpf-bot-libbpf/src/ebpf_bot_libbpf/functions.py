@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from ebpf_bot_core import Reason
 from ebpf_bot_libbpf import syscalls
+from ebpf_bot_libbpf.attacher import Refusal
 from ebpf_bot_libbpf.closing import Closer
+from ebpf_bot_libbpf.held_binary import HeldBinary
 from ebpf_bot_libbpf.isolation import isolate
 from ebpf_bot_libbpf.kernel_error import KernelError
 from ebpf_bot_libbpf.programs import Programs
-from ebpf_bot_libbpf.attacher import Refusal
-from ebpf_bot_libbpf.sites import FunctionKind, SiteGroup
-from ebpf_bot_libbpf.held_binary import HeldBinary
+from ebpf_bot_libbpf.sites import SiteGroup
 
 __all__ = ["Functions"]
 
@@ -26,9 +26,10 @@ _LINK_LIMIT = 1 << 20
 class Functions:
     """The functions of one binary, on entry or on return; an `Attacher`. Kernel 6.6."""
 
-    def __init__(self, group: SiteGroup, binary: HeldBinary, programs: Programs, closer: Closer) -> None:
-        assert isinstance(group.kind, FunctionKind)
-        self._on_return = group.kind.on_return
+    def __init__(
+        self, group: SiteGroup, binary: HeldBinary, programs: Programs, closer: Closer, *, on_return: bool
+    ) -> None:
+        self._on_return = on_return
         self._binary = binary
         self._programs = programs
         self._closer = closer
@@ -84,7 +85,8 @@ class Functions:
         links: list[int] = []
         try:
             for start in range(0, len(members), _LINK_LIMIT):
-                links.append(self._link_once(self._programs["uprobe_hit"], members[start : start + _LINK_LIMIT]))
+                part = members[start : start + _LINK_LIMIT]
+                links += [self._link_once(self._programs["uprobe_hit"], part)]
         except KernelError:
             self._closer.close(links)
             raise

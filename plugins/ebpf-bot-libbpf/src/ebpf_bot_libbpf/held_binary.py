@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import enum
 import mmap
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from ebpf_bot_core import Reason
-from ebpf_bot_libbpf.points import Binary
 from ebpf_bot_libbpf.attacher import Refusal
+from ebpf_bot_libbpf.kernel_error import KernelError
+from ebpf_bot_libbpf.points import Binary
 
-__all__ = ["HeldBinary"]
+__all__ = ["Fate", "HeldBinary"]
+
+
+class Fate(enum.Enum):
+    """What has become of a binary's path; the value says it in a sentence."""
+
+    SAME = ""
+    REPLACED = "the path leads to another file by now, and the probes stay with the old one"
+    OVERWRITTEN = (
+        "the file was overwritten in place; its probes were taken off, lest they damage the new code"
+    )
 
 
 class HeldBinary:
@@ -27,32 +39,32 @@ class HeldBinary:
         return f"/proc/self/fd/{self._fd}"
 
     def open(self) -> Refusal | None:
-        """Open the file unless it is open; say why not if it is gone, or is not the one that was examined."""
-        if self._fd >= 0:
-            return None
+        """Open the file, once; say why not where it is gone, or no longer the one that was examined."""
         path = self.file.path
         try:
-            # Non-blocking, in case a FIFO took the file's place.
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            if self._fd < 0:
+                # Non-blocking, in case a FIFO took the file's place.
+                self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:
             return Refusal(Reason.BINARY_MISSING, f"{path} was removed after it was examined")
+        except PermissionError:
+            return Refusal(Reason.UNREADABLE, f"{path} may not be read any more")
         except OSError as error:
-            reason = Reason.UNREADABLE if isinstance(error, PermissionError) else Reason.ATTACH_LIMIT
-            return Refusal(reason, f"cannot open {path}: {error.strerror}")
-        if not self._is_examined(os.fstat(descriptor)):
-            os.close(descriptor)
+            return Refusal.of(KernelError(f"open {path}", error.errno or 0))
+        if not self._is_examined(os.fstat(self._fd)):
             return Refusal(Reason.BINARY_REPLACED, f"{path} was changed after it was examined")
-        self._fd = descriptor
         return None
 
-    @property
-    def replaced(self) -> bool:
-        """Whether the path leads to another file, or none, by now: one stat(2)."""
+    def fate(self) -> Fate:
+        """Say whether the path still leads to the file that was examined: one stat(2)."""
         try:
-            now = os.stat(self.file.path)  # noqa: PTH116 - called each step
+            now = os.stat(self.file.path)  # noqa: PTH116 - called each second for every binary
         except OSError:
-            return True
-        return (now.st_dev, now.st_ino) != (self.file.device, self.file.inode)
+            return Fate.SAME  # a program that was deleted while it runs can be probed until it ends
+        if self._is_examined(now):
+            return Fate.SAME
+        same_file = (now.st_dev, now.st_ino) == (self.file.device, self.file.inode)
+        return Fate.OVERWRITTEN if same_file else Fate.REPLACED
 
     @contextmanager
     def mapped(self) -> Iterator[None]:
@@ -64,8 +76,8 @@ class HeldBinary:
         maps = []
         for offset, size in self.file.segments:
             start = offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
-            # A file system mounted noexec forbids it; nobody runs these binaries then.
-            with suppress(PermissionError):
+            # Where that is forbidden, as on a file system mounted noexec, there is only what the kernel says later.
+            with suppress(OSError):
                 maps.append(
                     mmap.mmap(
                         self._fd,

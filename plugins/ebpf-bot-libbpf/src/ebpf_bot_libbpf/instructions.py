@@ -67,7 +67,7 @@ def _windows(offsets: NDArray[np.uint64]) -> Iterator[slice]:
 
 
 def _refused(code: NDArray[np.uint8], at: NDArray[np.intp]) -> NDArray[np.bool_]:
-    refused = code[at] == _BREAKPOINT
+    refused: NDArray[np.bool_] = code[at] == _BREAKPOINT
     in_prefixes = np.ones(len(at), np.bool_)
     for _ in range(_MAX_INSTRUCTION):
         byte = code[at]

@@ -17,9 +17,7 @@ _PARTS = 16
 overlap, so few rounds of many parts are faster than many rounds of two."""
 
 
-def isolate(
-    refused: NDArray[np.intp], attempt: Callable[[NDArray[np.intp]], None]
-) -> dict[int, KernelError]:
+def isolate(refused: NDArray[np.intp], attempt: Callable[[NDArray[np.intp]], None]) -> dict[int, KernelError]:
     """Return which of a refused batch are refused each on its own, with the kernel's answer.
 
     Args:
@@ -42,9 +40,7 @@ def isolate(
     return alone
 
 
-def _refusal(
-    attempt: Callable[[NDArray[np.intp]], None], members: NDArray[np.intp]
-) -> KernelError | None:
+def _refusal(attempt: Callable[[NDArray[np.intp]], None], members: NDArray[np.intp]) -> KernelError | None:
     try:
         attempt(members)
     except KernelError as error:

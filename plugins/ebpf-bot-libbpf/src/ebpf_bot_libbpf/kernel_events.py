@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from ebpf_bot_core import Reason
 from ebpf_bot_libbpf import syscalls
+from ebpf_bot_libbpf.attacher import Refusal
 from ebpf_bot_libbpf.closing import Closer
 from ebpf_bot_libbpf.kernel_error import KernelError
 from ebpf_bot_libbpf.programs import Programs
-from ebpf_bot_libbpf.attacher import Refusal
 from ebpf_bot_libbpf.sites import SiteGroup
 
 __all__ = ["RawTracepoints", "Syscalls", "Tracepoints"]
@@ -100,7 +100,9 @@ class Syscalls:
         for member in members.tolist():
             number = int(self._group.keys[member])
             if number >= variables.length("syscall_sites"):
-                refused[member] = Refusal(Reason.ATTACH_FAILED, f"no syscall of this kernel has number {number}")
+                refused[member] = Refusal(
+                    Reason.ATTACH_FAILED, f"no syscall of this kernel has number {number}"
+                )
                 continue
             variables.set_element("syscall_sites", number, self._group.first + member)
             self._attached.add(member)

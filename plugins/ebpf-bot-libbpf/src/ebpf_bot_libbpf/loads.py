@@ -8,9 +8,9 @@ import numpy as np
 
 from ebpf_bot_libbpf import syscalls
 from ebpf_bot_libbpf.closing import Closer
+from ebpf_bot_libbpf.held_binary import HeldBinary
 from ebpf_bot_libbpf.kernel_error import KernelError
 from ebpf_bot_libbpf.programs import Programs
-from ebpf_bot_libbpf.held_binary import HeldBinary
 
 __all__ = ["LoadSite"]
 

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Sequence
 
 from ebpf_bot_core import BackendError, Evidence, ProbeTable, Reason, Verdict
 
-__all__ = ["UnprobeableError", "near_names", "row", "union"]
-
-_MAX_COMPARED: Final = 20_000
-"""Names compared to suggest one, about 50 ms; a suggestion is a courtesy, and must not outlast the answer."""
-_MAX_WORD: Final = 100
-"""Comparing two words takes time in the product of their lengths."""
+__all__ = ["UnprobeableError", "row", "union"]
 
 
 class UnprobeableError(BackendError):
@@ -31,6 +24,10 @@ class UnprobeableError(BackendError):
         self.verdict = verdict
         self.reason = reason
         self.detail = detail
+
+    def anew(self) -> UnprobeableError:
+        """Return the same refusal without the traceback, which holds on to all that was read of a file."""
+        return UnprobeableError(self.verdict, self.reason, self.detail)
 
     def row(self, probe: str) -> Evidence:
         """Return the one row that says so under the name `probe`."""
@@ -56,12 +53,3 @@ def union(parts: Sequence[Evidence]) -> Evidence:
         whole.columns[at] = part.columns
         whole.details.update((int(at[i]), detail) for i, detail in part.details.items())
     return whole
-
-
-def near_names(word: str, names: Iterable[str]) -> str:
-    """Return `; did you mean 'X' or 'Y'?` to end a sentence with, empty where no name is near `word`."""
-    if len(word) > _MAX_WORD:
-        return ""
-    alike = (name for name in names if abs(len(name) - len(word)) <= 2 + len(word) // 4)
-    near = difflib.get_close_matches(word, list(itertools.islice(alike, _MAX_COMPARED)), n=3, cutoff=0.7)
-    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""

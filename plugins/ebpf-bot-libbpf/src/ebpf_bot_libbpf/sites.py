@@ -52,6 +52,11 @@ class SiteGroup:
     first: int
     keys: tuple[int | str, ...]
 
+    @property
+    def end(self) -> int:
+        """One more than the number of the group's last site."""
+        return self.first + len(self.keys)
+
 
 @attrs.frozen(eq=False)
 class Sites:
@@ -76,7 +81,7 @@ class Sites:
 
     @classmethod
     def of(cls, points: Sequence[Point | None]) -> Sites:
-        """Number the sites of the points of a table's rows; None stands for a row with nothing to attach."""
+        """Return the sites of the points of a table's rows, numbered; None stands for a row with nothing to attach."""
         wanted: dict[FunctionKind | KernelKind, list[tuple[int, int | str]]] = {}
         for row, point in enumerate(points):
             if point is not None:
@@ -91,16 +96,15 @@ class Sites:
             groups.append(SiteGroup(kind, first, tuple(numbers)))
             first += len(numbers)
         pairs.sort()
-        number_of = {binary: i for i, binary in enumerate(_binaries(wanted))}
+        binaries = dict.fromkeys(kind.binary for kind in wanted if isinstance(kind, FunctionKind))
+        number_of = {binary: i for i, binary in enumerate(binaries)}
         joined = np.array(pairs, np.intp).reshape(-1, 2)
         return cls(
             tuple(groups),
             joined[:, 0].copy(),
             joined[:, 1].copy(),
             tuple(number_of),
-            np.array(
-                [number_of[p.binary] if isinstance(p, FunctionPoint) else -1 for p in points], np.intp
-            ),
+            np.array([number_of[p.binary] if isinstance(p, FunctionPoint) else -1 for p in points], np.intp),
             first,
             first + len(number_of),
         )
@@ -130,7 +134,3 @@ def _kind_and_keys(point: Point) -> tuple[FunctionKind | KernelKind, tuple[int |
             return RawTracepointPoint, (point.name,)
         case SyscallPoint():
             return SyscallPoint, (point.number,)
-
-
-def _binaries(kinds: Sequence[FunctionKind | KernelKind] | dict[FunctionKind | KernelKind, object]) -> list[Binary]:
-    return list(dict.fromkeys(kind.binary for kind in kinds if isinstance(kind, FunctionKind)))

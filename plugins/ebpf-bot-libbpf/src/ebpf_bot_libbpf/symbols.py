@@ -26,10 +26,24 @@ _KEPT: Final = np.isin(np.arange(16), (STT_OBJECT, STT_FUNC, STT_COMMON, STT_TLS
 
 _ENTRY: Final = {
     64: np.dtype(
-        [("name", "<u4"), ("info", "u1"), ("other", "u1"), ("section", "<u2"), ("value", "<u8"), ("size", "<u8")]
+        [
+            ("name", "<u4"),
+            ("info", "u1"),
+            ("other", "u1"),
+            ("section", "<u2"),
+            ("value", "<u8"),
+            ("size", "<u8"),
+        ]
     ),
     32: np.dtype(
-        [("name", "<u4"), ("value", "<u4"), ("size", "<u4"), ("info", "u1"), ("other", "u1"), ("section", "<u2")]
+        [
+            ("name", "<u4"),
+            ("value", "<u4"),
+            ("size", "<u4"),
+            ("info", "u1"),
+            ("other", "u1"),
+            ("section", "<u2"),
+        ]
     ),
 }
 """Elf64_Sym (24 bytes) and Elf32_Sym (16 bytes), System V gABI, chapter 4, "Symbol Table"."""
@@ -40,6 +54,8 @@ _MAX_NAME: Final = 4096
 """Bytes of a name. C++ templates come near it."""
 _MAX_STRINGS: Final = 512 << 20
 """Bytes of one string table."""
+_NONE: Final = np.zeros(0, np.uint8)
+"""Begins a column that may have no table; the smallest type, so that it gives way to any other."""
 _FREE_OVERLAP: Final = 64 << 20
 """Linkers let one name end another, so names may add up to more than the table. A hostile table can make that
 quadratic: so they may add up to this many bytes, or twice the table."""
@@ -80,7 +96,7 @@ def read_symbols(sources: Sequence[SymbolSource]) -> Symbols:
         raise ElfError(f"it has more than {_MAX_SYMBOLS} symbols")
     numbers: dict[str, int] = {}
     unspeakable: set[bytes] = set()
-    name, kept = [np.zeros(0, np.intp)], []
+    name, kept = [_NONE.astype(np.intp)], []
     for file, elf, table in sources:
         entries = _entries(file, elf, table)
         texts, which = _texts(file, table, entries["name"])
@@ -96,22 +112,19 @@ def read_symbols(sources: Sequence[SymbolSource]) -> Symbols:
     return Symbols(
         names=tuple(numbers),
         name=np.concatenate(name),
-        type=_column(kept, "info", np.uint8) & np.uint8(0xF),
-        defined=_column(kept, "section", np.uint16) != 0,  # SHN_UNDEF
-        address=_column(kept, "value", np.uint64),
+        type=np.concatenate([_NONE, *(table["info"] & 0xF for table in kept)]).astype(np.uint8),
+        defined=np.concatenate([_NONE, *(table["section"] for table in kept)]) != 0,  # SHN_UNDEF
+        address=np.concatenate([_NONE, *(table["value"] for table in kept)]).astype(np.uint64),
         unnameable=len(unspeakable),
     )
-
-
-def _column(tables: Sequence[NDArray[np.void]], field: str, dtype: type[np.generic]) -> NDArray[np.generic]:
-    return np.concatenate([np.zeros(0, dtype), *(table[field].astype(dtype) for table in tables)])
 
 
 def _entries(file: OpenFile, elf: Elf, table: SymbolTable) -> NDArray[np.void]:
     """Return the entries that are code or data and have a name."""
     layout = _ENTRY[elf.bits]
     entries = np.frombuffer(file.read(table.offset, table.count * layout.itemsize), layout)
-    return entries[_KEPT[entries["info"] & 0xF] & (entries["name"] != 0)]
+    kept: NDArray[np.void] = entries[_KEPT[entries["info"] & 0xF] & (entries["name"] != 0)]
+    return kept
 
 
 def _texts(

@@ -1,5 +1,8 @@
 """What a pattern's target means: a path, a wildcard for many, or a bare name found as a shell or the linker would."""
 
+# Paths are strings here, as they are in patterns and in names; one wildcard makes thousands.
+# ruff: noqa: PTH109, PTH110, PTH113, PTH118, PTH208
+
 from __future__ import annotations
 
 import fnmatch
@@ -13,7 +16,8 @@ from functools import cached_property
 from typing import Final
 
 from ebpf_bot_core import Reason, Verdict
-from ebpf_bot_libbpf.refusals import UnprobeableError, near_names
+from ebpf_bot_libbpf.refusals import UnprobeableError
+from ebpf_bot_libbpf.suggestions import Suggestions
 
 __all__ = ["Targets", "has_wildcard"]
 
@@ -40,12 +44,17 @@ def has_wildcard(text: str) -> bool:
 class Targets:
     """Finds the files that targets name. What PATH and the linker's cache say is read once."""
 
+    def __init__(self, suggestions: Suggestions) -> None:
+        self._suggestions = suggestions
+        self._plain: dict[str, str] = {}
+
     def paths(self, target: str) -> list[str]:
-        """Return the paths that a target names: one for a path or a plain name, any number for a wildcard.
+        """Return the absolute paths that a target names: one for a path or a plain name, any number for a wildcard.
 
         A plain name is that of a program in PATH, else that of a library, with or without its version: `libz`,
         `libz.so`, `libz.so.1`. Where a library has several versions it is the one that a linker would take for
-        `-l`, else the newest. A target that exists as a file is that file, whatever characters it has.
+        `-l`, else the newest. A wildcard without a slash is matched with such names. A target that exists as a file
+        is that file, whatever characters it has.
 
         Raises:
             UnprobeableError: `missing`, with the nearest names, where no file is named; `refused` where a wildcard
@@ -53,25 +62,25 @@ class Targets:
         """
         if "/" in target:
             if os.path.lexists(target) or not has_wildcard(target):
-                return [os.path.abspath(target)]
-            paths = map(os.path.abspath, _expand(target))
-            return sorted(path for path in paths if path.isprintable() and os.path.isfile(path))
+                return [_absolute(target)]
+            return _each_once(_expand(target))
         if has_wildcard(target):
             return self._named_alike(target)
-        program = shutil.which(target)
-        if program is not None:
-            return [os.path.abspath(program)]
-        library = self._library(target)
-        if library is None:
-            raise UnprobeableError(Verdict.MISSING, Reason.BINARY_MISSING, self._nowhere(target))
-        return [library]
+        if target not in self._plain:
+            self._plain[target] = self._named(target)
+        return [self._plain[target]]
+
+    def _named(self, name: str) -> str:
+        path = shutil.which(name) or self._library(name)
+        if path is None:
+            raise UnprobeableError(Verdict.MISSING, Reason.BINARY_MISSING, self._nowhere(name))
+        return _absolute(path)
 
     def _named_alike(self, wildcard: str) -> list[str]:
         match = re.compile(fnmatch.translate(wildcard)).match
         paths = [path for name, path in self._libraries.items() if match(name)]
         paths += [path for name, path in _programs() if match(name)]
-        _check(wildcard, 0, len(paths))
-        return sorted(set(paths))
+        return _each_once(paths)
 
     def _library(self, name: str) -> str | None:
         exact = self._libraries.get(name) or self._libraries.get(f"{name}.so")
@@ -82,8 +91,10 @@ class Targets:
 
     def _nowhere(self, target: str) -> str:
         if os.path.isfile(target):
-            return f"no program or library is called {target}; for the file in this directory write ./{target}"
-        near = near_names(target, (*self._libraries, *(name for name, _ in _programs())))
+            return (
+                f"no program or library is called {target}; for the file in this directory write ./{target}"
+            )
+        near = self._suggestions.near(target, (*self._libraries, *(name for name, _ in _programs())))
         return f"no program in PATH and no library is called {target}{near}"
 
     @cached_property
@@ -91,7 +102,7 @@ class Targets:
         """Library file name -> path, in the order in which the dynamic linker would look."""
         libraries: dict[str, str] = {}
         chosen = os.environ.get("LD_LIBRARY_PATH", "").replace(";", ":").split(":")
-        for name, path in (*_in_directories(filter(None, chosen)), *_cached_libraries()):
+        for name, path in (*_in_directories(chosen), *_cached_libraries()):
             if ".so" in name and name.isprintable() and path.isprintable():
                 libraries.setdefault(name, path)
         return libraries
@@ -99,16 +110,14 @@ class Targets:
 
 def _programs() -> Iterator[tuple[str, str]]:
     """Yield name and path of the files in PATH, those that a shell would find first."""
-    return _in_directories(filter(None, os.environ.get("PATH", os.defpath).split(os.pathsep)))
+    return _in_directories(os.environ.get("PATH", os.defpath).split(os.pathsep))
 
 
 def _in_directories(directories: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield name and path of the files in directories; relative ones would mean something else elsewhere."""
     for directory in directories:
-        try:
-            names = sorted(os.listdir(directory))
-        except OSError:
-            continue
-        yield from ((name, os.path.abspath(os.path.join(directory, name))) for name in names)
+        if directory.startswith("/"):
+            yield from ((name, os.path.join(directory, name)) for name in sorted(_listed(directory)))
 
 
 def _cached_libraries() -> Iterator[tuple[str, str]]:
@@ -145,6 +154,24 @@ def _version(name: str) -> tuple[tuple[int, str], ...]:
     return tuple((int(part) if part.isdecimal() else -1, part) for part in parts)
 
 
+def _absolute(path: str) -> str:
+    """Return the path from the root; `..` stays, since what it means is for the kernel to say."""
+    if path.startswith("/"):
+        return path
+    try:
+        return os.path.join(os.getcwd(), path)
+    except OSError as error:
+        detail = f"{path} does not exist; nor does the working directory"
+        raise UnprobeableError(Verdict.MISSING, Reason.BINARY_MISSING, detail) from error
+
+
+def _each_once(paths: Iterable[str]) -> list[str]:
+    """Return the regular files among the paths, those behind symbolic links by their real path, ascending."""
+    files = (path for path in map(_absolute, paths) if os.path.isfile(path))
+    real = {found if os.path.exists(found := os.path.realpath(path)) else path for path in files}
+    return sorted(path for path in real if path.isprintable())
+
+
 def _expand(wildcard: str) -> list[str]:
     """Return the paths that a shell would put in place of `wildcard`; hidden files only where it begins with a dot.
 
@@ -153,7 +180,7 @@ def _expand(wildcard: str) -> list[str]:
     looked_at = 0
     level = ["/" if wildcard.startswith("/") else ""]
     for part in filter(None, wildcard.split("/")):
-        below = []
+        below: list[str] = []
         match = re.compile(fnmatch.translate(part)).match
         for above in level:
             if not has_wildcard(part):

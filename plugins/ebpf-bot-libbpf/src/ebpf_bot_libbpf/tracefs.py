@@ -8,7 +8,7 @@ import fnmatch
 import os
 import re
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from ebpf_bot_core import Reason, Verdict
 from ebpf_bot_libbpf.refusals import UnprobeableError
@@ -23,6 +23,8 @@ _FSOPEN_CLOEXEC = _FSMOUNT_CLOEXEC = 1
 _FSCONFIG_CMD_CREATE = 6
 _MAX_ID: Final = 32
 """Bytes of a tracepoint's id file."""
+_NO_EVENTS: Final = frozenset({"ftrace"})
+"""Categories that only describe what the function tracers write; nothing attaches to their events."""
 
 
 class Tracefs:
@@ -60,7 +62,7 @@ class Tracefs:
             os.close(self._events)
         self._events, self._categories, self._names = None, None, {}
 
-    def __enter__(self) -> Tracefs:
+    def __enter__(self) -> Self:
         self.open()
         return self
 
@@ -70,7 +72,7 @@ class Tracefs:
     def categories(self) -> list[str]:
         """Return the names of all categories, ascending."""
         if self._categories is None:
-            self._categories = self._directories(".")
+            self._categories = [name for name in self._directories(".") if name not in _NO_EVENTS]
         return self._categories
 
     def events(self, category: str) -> list[tuple[str, str]]:
@@ -93,9 +95,9 @@ class Tracefs:
                 return int(os.read(descriptor, _MAX_ID))
             finally:
                 os.close(descriptor)
-        except FileNotFoundError as error:  # a few of tracefs' own events cannot be opened by perf
-            detail = f"{category}:{name} has no id; it is no tracepoint that programs can attach to"
-            raise UnprobeableError(Verdict.REFUSED, Reason.ATTACH_FAILED, detail) from error
+        except FileNotFoundError as error:  # its module was unloaded since it was listed
+            detail = f"there is no tracepoint {category}:{name} any more"
+            raise UnprobeableError(Verdict.MISSING, Reason.NOT_FOUND, detail) from error
         except OSError as error:
             raise _refusal(error) from error
 

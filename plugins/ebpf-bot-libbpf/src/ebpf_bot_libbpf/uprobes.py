@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from ebpf_bot_core import Evidence, ProbeKind, ProbePattern, ProbeTable, Reason, Verdict
 from ebpf_bot_libbpf.binaries import Binaries, Examined
-from ebpf_bot_libbpf.functions import Functions, Standing
+from ebpf_bot_libbpf.function_table import FunctionTable, Standing
 from ebpf_bot_libbpf.points import FunctionPoint
-from ebpf_bot_libbpf.refusals import UnprobeableError, near_names, row, union
+from ebpf_bot_libbpf.refusals import UnprobeableError, row, union
+from ebpf_bot_libbpf.suggestions import Suggestions
 from ebpf_bot_libbpf.targets import Targets, has_wildcard
 
 __all__ = ["FunctionProbes"]
@@ -35,8 +36,10 @@ _MEANING: Final = {
     Standing.BLIND: (
         Verdict.BLIND,
         Reason.UNSUPPORTED_INSTRUCTION,
-        "the kernel refuses uprobes on its first instruction, which has a LOCK or segment prefix or is a breakpoint; "
-        "while no process maps the file it would accept the probe all the same, and it would never fire",
+        (
+            "the kernel refuses uprobes on its first instruction, which has a LOCK or segment prefix or is a "
+            "breakpoint; while no process maps the file it would accept the probe, and it would never fire"
+        ),
     ),
     Standing.FUNCTION: (Verdict.PENDING, Reason.NOT_EXAMINED, ""),
     Standing.RESOLVER: (
@@ -53,7 +56,8 @@ _DETAIL: Final = [_MEANING[standing][2] for standing in Standing]
 class FunctionProbes:
     """Finds functions in binaries, for uprobes and uretprobes alike."""
 
-    def __init__(self, binaries: Binaries, targets: Targets) -> None:
+    def __init__(self, binaries: Binaries, targets: Targets, suggestions: Suggestions) -> None:
+        self._suggestions = suggestions
         self._binaries = binaries
         self._targets = targets
         self._by_path: dict[str, Examined] = {}
@@ -69,8 +73,12 @@ class FunctionProbes:
         found = [part for part in parts if len(part)]
         if found:
             return union(found)
-        detail = f"none of the {len(paths)} files that {pattern.target} names is a binary with such a function"
-        return row(str(pattern), Verdict.MISSING, Reason.NOT_FOUND if paths else Reason.BINARY_MISSING, detail)
+        detail = (
+            f"none of the {len(paths)} files that {pattern.target} names is a binary with such a function"
+        )
+        return row(
+            str(pattern), Verdict.MISSING, Reason.NOT_FOUND if paths else Reason.BINARY_MISSING, detail
+        )
 
     def point(self, name: str) -> FunctionPoint:
         """Return where the probe `name` is placed, examining its binary if no pattern has yet.
@@ -80,6 +88,9 @@ class FunctionProbes:
         """
         place, _, function = name.rpartition(":")
         kind, _, path = place.partition(":")
+        if not path.startswith("/"):
+            detail = f"{name} is a pattern, not the name of a probe"
+            raise UnprobeableError(Verdict.MISSING, Reason.NOT_FOUND, detail)
         examined = self._by_path.get(path) or self._examine(path)
         offsets = examined.functions.offsets_of(function)
         if not offsets:
@@ -110,11 +121,20 @@ class FunctionProbes:
         parts = [_rows(f"{pattern.kind}:{examined.binary.path}:", examined.functions, found)]
         parts += _remarks(pattern, text, examined)
         if not several and not any(map(len, parts)):
-            parts.append(_not_found(pattern, text, examined))
+            parts.append(self._not_found(pattern, text, examined))
         return union(parts)
 
+    def _not_found(self, pattern: ProbePattern, text: str, examined: Examined) -> Evidence:
+        functions, path = examined.functions, examined.binary.path
+        if has_wildcard(pattern.name):
+            detail = f"none of the {functions.count} functions of {path} matches {pattern.name}"
+        else:
+            near = self._suggestions.near(pattern.name, functions.names)
+            detail = f"{path} has no function {pattern.name}{near}"
+        return row(text, Verdict.MISSING, Reason.NOT_FOUND, detail)
 
-def _matching(pattern: ProbePattern, functions: Functions) -> NDArray[np.intp]:
+
+def _matching(pattern: ProbePattern, functions: FunctionTable) -> NDArray[np.intp]:
     """Return the rows of the names that a pattern means.
 
     A name that exists is meant literally: Go has functions called `main.(*Server).Close`.
@@ -126,7 +146,7 @@ def _matching(pattern: ProbePattern, functions: Functions) -> NDArray[np.intp]:
     return np.array(pattern.match_names(functions.names), np.intp)
 
 
-def _rows(prefix: str, functions: Functions, found: NDArray[np.intp]) -> Evidence:
+def _rows(prefix: str, functions: FunctionTable, found: NDArray[np.intp]) -> Evidence:
     names = functions.names
     evidence = Evidence.pending(ProbeTable(tuple(prefix + names[i] for i in found.tolist())))
     standing = functions.standing[found]
@@ -148,12 +168,3 @@ def _remarks(pattern: ProbePattern, text: str, examined: Examined) -> list[Evide
         detail = f"{functions.unnameable} functions of {path} have names that no probe name can spell"
         return [row(text, Verdict.EXCLUDED, Reason.NOT_FOUND, detail)]
     return []
-
-
-def _not_found(pattern: ProbePattern, text: str, examined: Examined) -> Evidence:
-    functions, path = examined.functions, examined.binary.path
-    if has_wildcard(pattern.name):
-        detail = f"none of the {functions.count} functions of {path} matches {pattern.name}"
-    else:
-        detail = f"{path} has no function {pattern.name}{near_names(pattern.name, functions.names)}"
-    return row(text, Verdict.MISSING, Reason.NOT_FOUND, detail)

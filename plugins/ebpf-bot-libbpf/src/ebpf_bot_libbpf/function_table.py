@@ -1,0 +1,134 @@
+"""The functions of one binary by name: where each can be probed, and why some of its symbols cannot."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from ebpf_bot_libbpf.elf import Segment
+from ebpf_bot_libbpf.symbols import STT_FUNC, STT_GNU_IFUNC, Symbols
+
+__all__ = ["FunctionTable", "Standing"]
+
+
+class Standing(enum.IntEnum):
+    """What a name stands for; one that stands for several things, for the highest of them."""
+
+    DATA = 0
+    """Symbols of data only."""
+    IMPORT = 1
+    """A function that another file defines."""
+    ASTRAY = 2
+    """A function whose address lies outside the executable segments: the file contradicts itself."""
+    BLIND = 3
+    """A function on whose first instruction uprobes refuse to be placed."""
+    FUNCTION = 4
+    """A function that can be probed."""
+    RESOLVER = 5
+    """A GNU_IFUNC: the function at its address only chooses an implementation, when the file is linked."""
+
+
+@attrs.frozen(eq=False)
+class FunctionTable:
+    """The named symbols of a binary, in columns.
+
+    Attributes:
+        names: each name once, ascending.
+        standing: `Standing` of each name, uint8, shape (len(names),).
+        starts: shape (len(names) + 1,): name i has the offsets `starts[i]` to `starts[i + 1]`.
+        offsets: file offsets inside executable segments, uint64; for each name ascending and each once. Only those
+            that uprobes accept, so that one bad copy of a function does not spoil the others.
+        unnameable: how many functions have a name that no probe name can spell.
+    """
+
+    names: tuple[str, ...]
+    standing: NDArray[np.uint8]
+    starts: NDArray[np.intp]
+    offsets: NDArray[np.uint64]
+    unnameable: int
+    _rows: dict[str, int] = attrs.field(init=False, repr=False)
+
+    @_rows.default
+    def _number(self) -> dict[str, int]:
+        return {name: row for row, name in enumerate(self.names)}
+
+    @classmethod
+    def of(
+        cls,
+        symbols: Symbols,
+        segments: tuple[Segment, ...],
+        refused: Callable[[NDArray[np.uint64]], NDArray[np.bool_]],
+    ) -> FunctionTable:
+        """Sort the symbols of a binary by what can be done with them.
+
+        Args:
+            segments: all PT_LOAD segments; a symbol's file offset is st_value - p_vaddr + p_offset of the executable
+                one that holds its address.
+            refused: says of ascending file offsets whether uprobes refuse the instruction there.
+        """
+        order = sorted(range(len(symbols.names)), key=symbols.names.__getitem__)
+        rank = np.empty(len(order), np.intp)
+        rank[order] = np.arange(len(order))
+        name = rank[symbols.name]
+        offset, inside = _file_offsets(symbols.address, segments)
+
+        kind = np.full(len(name), Standing.DATA, np.uint8)
+        function = np.isin(symbols.type, (STT_FUNC, STT_GNU_IFUNC))
+        kind[function & ~symbols.defined] = Standing.IMPORT
+        kind[function & symbols.defined] = Standing.ASTRAY
+        code = function & symbols.defined & inside
+        kind[code] = np.where(symbols.type[code] == STT_FUNC, Standing.FUNCTION, Standing.RESOLVER)
+        places, place = np.unique(offset[code], return_inverse=True)
+        kind[np.flatnonzero(code)[refused(places)[place]]] = Standing.BLIND
+
+        standing = np.zeros(len(order), np.uint8)
+        np.maximum.at(standing, name, kind)
+        good = kind > Standing.BLIND
+        pairs = np.unique(np.stack([name[good].astype(np.uint64), offset[good]], axis=1), axis=0)
+        counts = np.bincount(pairs[:, 0].astype(np.intp), minlength=len(order))
+        return cls(
+            names=tuple(symbols.names[i] for i in order),
+            standing=standing,
+            starts=np.concatenate([[0], np.cumsum(counts)]).astype(np.intp),
+            offsets=np.ascontiguousarray(pairs[:, 1]),
+            unnameable=symbols.unnameable,
+        )
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._rows
+
+    def row(self, name: str) -> int:
+        """Return the row of `name`; KeyError if no symbol has it."""
+        return self._rows[name]
+
+    def offsets_of(self, name: str) -> tuple[int, ...]:
+        """Return where `name` can be probed, ascending; empty if nowhere."""
+        row = self._rows.get(name)
+        if row is None:
+            return ()
+        return tuple(self.offsets[self.starts[row] : self.starts[row + 1]].tolist())
+
+    @property
+    def count(self) -> int:
+        """How many names are those of functions defined here."""
+        return int((self.standing >= Standing.ASTRAY).sum())
+
+
+def _file_offsets(
+    addresses: NDArray[np.uint64], segments: tuple[Segment, ...]
+) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
+    """Return the file offset of each address, and whether an executable segment holds it; the first one that does."""
+    offsets = np.zeros(len(addresses), np.uint64)
+    inside = np.zeros(len(addresses), np.bool_)
+    for segment in segments:
+        if segment.executable:
+            # Below the segment this wraps round to a number that no segment is as large as.
+            into = addresses - np.uint64(segment.address)
+            here = (into < np.uint64(segment.size)) & ~inside
+            offsets[here] = into[here] + np.uint64(segment.offset)
+            inside |= here
+    return offsets, inside

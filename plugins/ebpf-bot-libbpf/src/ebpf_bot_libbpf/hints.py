@@ -1,0 +1,53 @@
+"""Why this backend cannot work here, in one line, and what to do about it in another."""
+
+from __future__ import annotations
+
+import errno
+import platform
+from pathlib import Path
+
+from ebpf_bot_core import BackendError
+from ebpf_bot_libbpf.features import try_program, try_uprobe_multi
+from ebpf_bot_libbpf.kernel_error import KernelError
+from ebpf_bot_libbpf.privileges import CAPABILITIES_HINT, Privileges
+
+__all__ = ["BTF", "SECCOMP_HINT", "cannot_work"]
+
+BTF = Path("/sys/kernel/btf/vmlinux")
+
+SECCOMP_HINT = (
+    "a seccomp filter may forbid bpf(2): start the container with --security-opt seccomp=unconfined "
+    "--cap-add BPF --cap-add PERFMON"
+)
+
+
+def cannot_work(error: KernelError) -> BackendError:
+    """Return the error to show when the programs could not be loaded or attached, with the likeliest cause."""
+    message, hint = _cause(error)
+    return BackendError(f"backend 'libbpf': {message}", hint=hint, errno=error.errno, log=error.log)
+
+
+def _cause(error: KernelError) -> tuple[str, str]:
+    """Return what went wrong, and a hint."""
+    kernel = platform.release()
+    if error.errno in (errno.EPERM, errno.EACCES):
+        return _who_forbids(error)
+    if error.errno == errno.ENOSYS:
+        return f"kernel {kernel} has no bpf(2)", "use a kernel built with CONFIG_BPF_SYSCALL"
+    if try_program() is None and try_uprobe_multi() is not None:
+        hint = "kernel 6.6 or newer is needed; --backend simulated needs none"
+        return f"kernel {kernel} has no uprobe_multi", hint
+    if not BTF.exists():
+        return f"kernel {kernel} has no BTF", "use a kernel built with CONFIG_DEBUG_INFO_BTF"
+    return error.message, "`ebpf-bot doctor` shows what works here; --debug shows the verifier's log"
+
+
+def _who_forbids(error: KernelError) -> tuple[str, str]:
+    privileges = Privileges.here()
+    if privileges.missing:
+        return f"{error.message}, without {' and '.join(privileges.missing)}", CAPABILITIES_HINT
+    if privileges.filtered:
+        return error.message, SECCOMP_HINT
+    if privileges.lockdown == "confidentiality":
+        return f"{error.message}: the kernel is locked down", "boot with lockdown=integrity or less"
+    return error.message, CAPABILITIES_HINT

@@ -1,0 +1,182 @@
+"""The injection: which rows of the table are attached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ebpf_bot_core import BackendError, Evidence, ProbeTable, Reason, Verdict
+from ebpf_bot_libbpf.attacher import Attacher, Refusal
+from ebpf_bot_libbpf.closing import Closer
+from ebpf_bot_libbpf.counting import CountSource
+from ebpf_bot_libbpf.fates import Fates
+from ebpf_bot_libbpf.functions import Functions
+from ebpf_bot_libbpf.held_binary import Fate, HeldBinary
+from ebpf_bot_libbpf.inspection import Inspection
+from ebpf_bot_libbpf.kernel_events import RawTracepoints, Syscalls, Tracepoints
+from ebpf_bot_libbpf.loads import LoadSite
+from ebpf_bot_libbpf.points import RawTracepointPoint, SyscallPoint, TracepointPoint
+from ebpf_bot_libbpf.programs import Programs
+from ebpf_bot_libbpf.scope import CommandScope
+from ebpf_bot_libbpf.sites import FunctionKind, KernelKind, SiteGroup, Sites
+
+__all__ = ["LibbpfInjection"]
+
+_EVENTS: Final[dict[KernelKind, Callable[[SiteGroup, Programs, Closer], Attacher]]] = {
+    TracepointPoint: Tracepoints,
+    RawTracepointPoint: RawTracepoints,
+    SyscallPoint: Syscalls,
+}
+
+
+class LibbpfInjection:
+    """Probes of one table in this kernel, an `Injection`.
+
+    Links, maps and programs live by their descriptors alone, so the kernel drops them when this process ends, however
+    it ends. A process that is forked from this one and executes nothing shares them until it ends too.
+
+    Args:
+        sites: where the rows are attached.
+        programs: loaded for these sites; the injection closes them, also where it cannot be made.
+        covers_command: whether only the command that `follow` is told of counts.
+        keep: whether every hit counts.
+
+    Attributes:
+        source: what a receiver reads.
+        closed: whether there is nothing to read any more.
+
+    Raises:
+        KernelError: the command could not be followed.
+    """
+
+    def __init__(
+        self, probes: ProbeTable, sites: Sites, programs: Programs, *, covers_command: bool, keep: bool
+    ) -> None:
+        self.probes = probes
+        self.closed = False
+        self.source = CountSource(probes, sites, programs)
+        self._sites = sites
+        self._programs = programs
+        self._keep = keep
+        self._closer = Closer()
+        self._attached = np.zeros(len(probes), np.bool_)
+        self._tried = np.zeros(len(probes), np.bool_)
+        self._live = np.zeros(sites.size, np.bool_)
+        self._refused: dict[int, Refusal] = {}
+        self._binaries = {binary: HeldBinary(binary) for binary in sites.binaries}
+        self._fates = Fates(list(self._binaries.values()))
+        self._loads = [
+            LoadSite(sites.first_load_site + i, binary, programs, self._closer)
+            for i, binary in enumerate(self._binaries.values())
+        ]
+        self._groups = [(group, self._attacher(group)) for group in sites.groups]
+        self._scope: CommandScope | None = None
+        if covers_command:
+            try:
+                self._scope = CommandScope(programs, self._closer)
+            except BackendError:
+                self.close()
+                raise
+        self._inspection = Inspection(probes, sites, programs, self._scope)
+
+    def attach(self, rows: NDArray[np.intp]) -> Evidence:
+        """Attach many probes at once; all functions of one binary cost about as much as one."""
+        self._attached[rows] = True
+        for load in self._loads:
+            load.attach()
+        wanted = self._sites.of_rows(self._attached) & ~self._live
+        wanted[list(self._refused)] = False
+        for group, attacher in self._groups:
+            members = np.flatnonzero(wanted[group.first : group.end])
+            if len(members):
+                refused = attacher.attach(members)
+                self._live[members + group.first] = True
+                self._live[[member + group.first for member in refused]] = False
+                self._refused |= {member + group.first: why for member, why in refused.items()}
+        self._attached &= self._sites.rows_with(self._live)
+        self._tried |= self._attached
+        return self._outcome(rows)
+
+    def detach(self, rows: NDArray[np.intp]) -> None:
+        """Detach many probes at once; with `keep`, return when no more hits can come."""
+        staying = self._attached.copy()
+        staying[rows] = False
+        if self._keep and staying.any():
+            raise BackendError("probes whose every hit counts can only be detached all at once")
+        self._look_after_binaries(at_once=True)
+        self._take_off(self._live & ~self._sites.of_rows(staying))
+        self._attached = staying
+        if self._keep:
+            self._closer.wait()
+
+    def inspect(self) -> Evidence:
+        """Say what is known of the whole table beside hits; about 20 ns a row."""
+        self._look_after_binaries()
+        return self._inspection.evidence(self._tried)
+
+    def follow(self) -> AbstractContextManager[None]:
+        """Cover the child that the calling thread starts within the context, from its exec on."""
+        return self._scope.follow() if self._scope else nullcontext()
+
+    def close(self) -> None:
+        """Detach everything, wait until the kernel has done so, and give back all descriptors and threads."""
+        for _, attacher in self._groups:
+            attacher.close()
+        for load in self._loads:
+            load.close()
+        if self._scope:
+            self._scope.close()
+        self._closer.shut_down()
+        for binary in self._binaries.values():
+            binary.close()
+        self._programs.close()
+        self.closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _attacher(self, group: SiteGroup) -> Attacher:
+        if isinstance(group.kind, FunctionKind):
+            binary, on_return = self._binaries[group.kind.binary], group.kind.on_return
+            return Functions(group, binary, self._programs, self._closer, on_return=on_return)
+        return _EVENTS[group.kind](group, self._programs, self._closer)
+
+    def _outcome(self, rows: NDArray[np.intp]) -> Evidence:
+        """Say of each row whether it is attached; else why the first of its sites is not."""
+        attached = self._attached[rows]
+        outcome = Evidence.pending(ProbeTable(tuple(self.probes[row] for row in rows.tolist())))
+        outcome.columns["verdict"] = np.where(attached, Verdict.SILENT, Verdict.REFUSED)
+        outcome.columns["reason"] = Reason.NONE
+        for i in np.flatnonzero(~attached).tolist():
+            refusal = self._refusal(int(rows[i]))
+            outcome.columns["reason"][i] = refusal.reason
+            outcome.details[i] = refusal.detail
+        return outcome
+
+    def _refusal(self, row: int) -> Refusal:
+        start, end = np.searchsorted(self._sites.pair_row, [row, row + 1])
+        if start == end:
+            return Refusal(Reason.NOT_FOUND, "it was not found on this host")
+        return self._refused[int(self._sites.pair_site[start])]
+
+    def _look_after_binaries(self, *, at_once: bool = False) -> None:
+        for number, fate in self._fates.changes(at_once=at_once).items():
+            within = self._sites.binary_of_row == number
+            self._inspection.blind(self._attached & within, fate)
+            if fate is Fate.OVERWRITTEN:
+                self._take_off(self._live & self._sites.of_rows(within))
+                self._loads[number].close()
+
+    def _take_off(self, sites: NDArray[np.bool_]) -> None:
+        for group, attacher in self._groups:
+            members = np.flatnonzero(sites[group.first : group.end])
+            if len(members):
+                attacher.detach(members)
+                self._live[members + group.first] = False

@@ -1,0 +1,58 @@
+"""The injector of this backend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ebpf_bot_core import BackendError, Evidence, Mode, ProbePattern, ProbeTable, Scope
+from ebpf_bot_libbpf.finder import Finder
+from ebpf_bot_libbpf.hints import cannot_work
+from ebpf_bot_libbpf.injection import LibbpfInjection
+from ebpf_bot_libbpf.kernel_error import KernelError
+from ebpf_bot_libbpf.points import Point
+from ebpf_bot_libbpf.programs import Programs
+from ebpf_bot_libbpf.sites import Sites
+
+__all__ = ["LibbpfInjector"]
+
+
+class LibbpfInjector:
+    """Finds probes on this host and attaches them, a `ProbeInjector`.
+
+    Needs kernel 6.6 and CAP_BPF with CAP_PERFMON; finding needs neither.
+    """
+
+    modes = frozenset({Mode.COUNT})
+
+    def __init__(self) -> None:
+        self._finder = Finder()
+
+    def find(self, patterns: Sequence[ProbePattern]) -> Evidence:
+        """Say which probes the patterns name on this host."""
+        return self._finder.find(patterns)
+
+    def open(self, probes: ProbeTable, *, scope: Scope, mode: Mode, keep: bool) -> LibbpfInjection:
+        """Load the programs for a table of probes; none is attached yet.
+
+        Raises:
+            BackendError: the kernel lacks something, or does not let us; the hint says what to do.
+        """
+        if mode not in self.modes:
+            raise BackendError(f"backend 'libbpf' has no {mode} mode", hint="it has: count")
+        sites = Sites.of([self._point(name) for name in probes])
+        try:
+            programs = Programs(sites.size, scope=scope, keep=keep)
+            return LibbpfInjection(probes, sites, programs, covers_command=scope is Scope.COMMAND, keep=keep)
+        except KernelError as error:
+            raise cannot_work(error) from error
+
+    def close(self) -> None:
+        """Give back what the finder holds. May be called twice; injections are closed by their owners."""
+        self._finder.close()
+
+    def _point(self, name: str) -> Point | None:
+        """Return where a row of a run's table is placed; None for those that were found to be nowhere."""
+        try:
+            return self._finder.points([name])[0]
+        except BackendError:
+            return None

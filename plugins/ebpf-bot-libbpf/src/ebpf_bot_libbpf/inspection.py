@@ -1,0 +1,58 @@
+"""What is known of probes beside their hits: how often they had a chance to fire, and which cannot."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ebpf_bot_core import Evidence, ProbeTable, Reason, Verdict
+from ebpf_bot_libbpf.held_binary import Fate
+from ebpf_bot_libbpf.programs import Programs
+from ebpf_bot_libbpf.scope import CommandScope
+from ebpf_bot_libbpf.sites import Sites
+
+__all__ = ["Inspection"]
+
+
+class Inspection:
+    """Says for the rows of a table what is known of those that are, or were, attached."""
+
+    def __init__(
+        self, probes: ProbeTable, sites: Sites, programs: Programs, scope: CommandScope | None
+    ) -> None:
+        self._probes = probes
+        self._sites = sites
+        self._programs = programs
+        self._scope = scope
+        self._blind: dict[int, Fate] = {}
+
+    def blind(self, rows: NDArray[np.bool_], fate: Fate) -> None:
+        """Note that some rows cannot fire any more, because of what became of their binary."""
+        self._blind.update(dict.fromkeys(np.flatnonzero(rows).tolist(), fate))
+
+    def evidence(self, tried: NDArray[np.bool_]) -> Evidence:
+        """Return what is known of the whole table; `tried` masks the rows that are or were attached."""
+        evidence = Evidence.pending(self._probes)
+        evidence.columns["opportunities"] = np.where(tried, self._opportunities(), 0)
+        for row, fate in self._blind.items():
+            evidence.columns["verdict"][row] = Verdict.BLIND
+            evidence.columns["reason"][row] = Reason.BINARY_REPLACED
+            evidence.details[row] = fate.value
+        return evidence
+
+    def _opportunities(self) -> NDArray[np.uint64]:
+        """How often each row could have fired, shape (rows,).
+
+        For a function, how often its binary was loaded. A process that had loaded it before is seen only by its hits,
+        which prove at least one chance. For an event of the kernel, how often a covered process executed a program,
+        since each goes through the kernel all the time; where the whole host is covered, once.
+        """
+        sites, counts = self._sites, self._programs.counters.snapshot()
+        of_binary = sites.binary_of_row
+        in_binary = of_binary >= 0
+        ran = np.zeros(len(sites.binaries), np.uint64)
+        ran[of_binary[sites.rows_with(counts > 0) & in_binary]] = 1
+        loads = counts[sites.first_load_site :]
+        chances = np.full(len(of_binary), self._scope.executions if self._scope else 1, np.uint64)
+        chances[in_binary] = np.maximum(loads, ran)[of_binary[in_binary]]
+        return chances

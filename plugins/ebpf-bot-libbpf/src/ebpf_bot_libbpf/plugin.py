@@ -1,0 +1,49 @@
+"""What this plugin registers. The rest of it is imported when it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from ebpf_bot_core import hookimpl
+
+if TYPE_CHECKING:
+    from ebpf_bot_core import Diagnosis, ProbeInjector, Register, SignalReceiver
+
+__all__ = [
+    "ebpf_bot_diagnose",
+    "ebpf_bot_register_injectors",
+    "ebpf_bot_register_receivers",
+]
+
+
+@hookimpl
+def ebpf_bot_register_injectors(register: Register[ProbeInjector]) -> None:
+    """Register the injector `libbpf`."""
+    register("libbpf", _injector)
+
+
+@hookimpl
+def ebpf_bot_register_receivers(register: Register[SignalReceiver]) -> None:
+    """Register its receiver."""
+    register("libbpf", _receiver)
+
+
+@hookimpl
+def ebpf_bot_diagnose() -> Iterable[Diagnosis]:
+    """Say what of this backend works here."""
+    from ebpf_bot_libbpf.doctor import diagnose  # noqa: PLC0415 - see above
+
+    return diagnose()
+
+
+def _injector() -> ProbeInjector:
+    from ebpf_bot_libbpf.injector import LibbpfInjector  # noqa: PLC0415 - see above
+
+    return LibbpfInjector()
+
+
+def _receiver() -> SignalReceiver:
+    from ebpf_bot_libbpf.receiver import LibbpfReceiver  # noqa: PLC0415 - see above
+
+    return LibbpfReceiver()

@@ -1,0 +1,163 @@
+"""Writes one record into the tables, inside a transaction that the caller begins and ends."""
+
+from __future__ import annotations
+
+import functools
+import sqlite3
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ebpf_bot_core import SIGNAL_DTYPE, Evidence, Run, SignalBatch, StoreError
+from ebpf_bot_sqlite.appended import describe, to_json
+from ebpf_bot_sqlite.rows import EVIDENCE_COLUMNS, RUN_COLUMNS, evidence_rows, run_row
+from ebpf_bot_sqlite.text import bytes_to_text, string_to_text
+
+__all__ = ["used_probes", "write_evidence", "write_probes", "write_run", "write_signals"]
+
+_KEEP_RUN: Final = (
+    f"INSERT INTO runs ({', '.join(RUN_COLUMNS)}, signals_lost) "  # noqa: S608 - column names only
+    f"VALUES ({', '.join('?' * len(RUN_COLUMNS))}, ?) ON CONFLICT (id) DO UPDATE SET "
+    f"{', '.join(f'{name} = excluded.{name}' for name in RUN_COLUMNS)}, "
+    "signals_lost = max(signals_lost, excluded.signals_lost) RETURNING number"
+)
+
+_JOIN_EVIDENCE: Final = f"""
+INSERT INTO evidence (run, probe, {", ".join(EVIDENCE_COLUMNS)})
+VALUES (?, ?, {", ".join("?" * len(EVIDENCE_COLUMNS))})
+ON CONFLICT (run, probe) DO UPDATE SET
+    -- Verdict, reason and detail climb as one, compared in this order.
+    verdict = max(verdict, excluded.verdict),
+    reason = CASE
+        WHEN (excluded.verdict, excluded.reason) > (verdict, reason) THEN excluded.reason
+        ELSE reason
+    END,
+    detail = CASE
+        WHEN (excluded.verdict, excluded.reason, excluded.detail) > (verdict, reason, detail)
+        THEN excluded.detail
+        ELSE detail
+    END,
+    hits = max(hits, excluded.hits),
+    first_fired = coalesce(
+        min(nullif(first_fired, 0), nullif(excluded.first_fired, 0)), max(first_fired, excluded.first_fired)
+    ),
+    last_fired = max(last_fired, excluded.last_fired),
+    live_ns = max(live_ns, excluded.live_ns),
+    opportunities = max(opportunities, excluded.opportunities)
+"""  # noqa: S608 - likewise
+"""`Evidence.join`, for one row."""
+
+_SIGNAL_COLUMNS: Final = (*(SIGNAL_DTYPE.names or ()), "extra")
+
+_ROWS_AT_ONCE: Final = 16
+"""Signals that one INSERT takes: what SQLite's module does once a statement then costs a signal a sixteenth."""
+
+_CHUNK: Final = _ROWS_AT_ONCE * 4096
+"""Signals that are Python objects at a time, so that a large batch does not need memory many times its size."""
+
+
+def write_run(connection: sqlite3.Connection, run: Run, signals_lost: int) -> int:
+    """Insert or replace the run; return its number."""
+    (number,) = connection.execute(_KEEP_RUN, (*run_row(run), signals_lost)).fetchone()
+    return int(number)
+
+
+def write_probes(
+    connection: sqlite3.Connection, names: Iterable[str], known: Mapping[str, int]
+) -> dict[str, int]:
+    """Give numbers to probes that have none yet; return the numbers of those that were not in `known`."""
+    new = {name: string_to_text(name) for name in names if name not in known}
+    connection.executemany(
+        "INSERT INTO probes (name) VALUES (?) ON CONFLICT (name) DO NOTHING",
+        [(text,) for text in new.values()],
+    )
+    select = "SELECT number FROM probes WHERE name = ?"
+    return {name: connection.execute(select, (text,)).fetchone()[0] for name, text in new.items()}
+
+
+def write_evidence(
+    connection: sqlite3.Connection, run: int, evidence: Evidence, numbers: Mapping[str, int]
+) -> None:
+    """Join evidence to what is there of its run."""
+    probes = [numbers[name] for name in evidence.probes]
+    connection.executemany(_JOIN_EVIDENCE, evidence_rows(evidence, run, probes))
+
+
+def write_signals(
+    connection: sqlite3.Connection, run: int, signals: SignalBatch, numbers: NDArray[np.int64]
+) -> None:
+    """Append signals as one batch.
+
+    Args:
+        connection: within a transaction, so that no other process can insert between.
+        run: the number of their run.
+        signals: at least one.
+        numbers: shape (len(signals.probes),), the number of each probe that occurs in them.
+    """
+    (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM signals").fetchone()
+    (batch,) = connection.execute(
+        "INSERT INTO batches (run, first_signal, last_signal, fields) VALUES (?, ?, ?, ?) RETURNING number",
+        (run, last + 1, last + len(signals), describe(signals.records.dtype)),
+    ).fetchone()
+    for start in range(0, len(signals), _CHUNK):
+        _insert(connection, batch, _columns(signals.records[start : start + _CHUNK], numbers))
+
+
+def used_probes(signals: SignalBatch) -> NDArray[np.intp]:
+    """Return the rows of the table that occur in the signals.
+
+    Raises:
+        StoreError: a signal is of no probe of the table, which is a defect of its receiver.
+    """
+    used = np.zeros(len(signals.probes), np.bool_)
+    try:
+        used[signals.records["probe"]] = True
+    except IndexError as error:
+        raise StoreError(
+            f"a signal names row {signals.records['probe'].max()} of a table of {len(used)} probes",
+            hint="this is a defect of the receiver or of a processor",
+        ) from error
+    return np.flatnonzero(used)
+
+
+def _columns(records: NDArray[np.void], numbers: NDArray[np.int64]) -> list[list[object]]:
+    """Return the values of `_SIGNAL_COLUMNS`, a list each; without the last where no field was appended."""
+    columns: list[list[object]] = []
+    for name in SIGNAL_DTYPE.names or ():
+        if name == "probe":
+            columns.append(numbers[records[name]].tolist())
+        elif name == "comm":
+            names = records[name].tolist()
+            texts = {raw: bytes_to_text(raw) for raw in set(names)}
+            columns.append([texts[raw] for raw in names])
+        else:
+            columns.append(records[name].tolist())
+    if len(records.dtype.names or ()) > len(SIGNAL_DTYPE.names or ()):
+        columns.append([*to_json(records)])
+    return columns
+
+
+def _insert(connection: sqlite3.Connection, batch: int, columns: list[list[object]]) -> None:
+    width, size = len(columns), len(columns[0])
+    flat: list[object] = [None] * (width * size)
+    for i, column in enumerate(columns):
+        flat[i::width] = column
+    whole = size - size % _ROWS_AT_ONCE
+    for rows, start, stop in ((_ROWS_AT_ONCE, 0, whole), (1, whole, size)):
+        step = rows * width
+        connection.executemany(
+            _insert_signals(rows, width),
+            ((batch, *flat[at : at + step]) for at in range(start * width, stop * width, step)),
+        )
+
+
+@functools.cache
+def _insert_signals(rows: int, width: int) -> str:
+    """Return an INSERT of that many signals, each of the first `width` columns; the first parameter is the batch."""
+    names = ", ".join(_SIGNAL_COLUMNS[:width])
+    values = ", ".join(
+        "(?1, " + ", ".join(f"?{2 + row * width + i}" for i in range(width)) + ")" for row in range(rows)
+    )
+    return f"INSERT INTO signals (batch, {names}) VALUES {values}"  # noqa: S608 - column names and numbers only

@@ -1,0 +1,15 @@
+"""The store passes the kit, and keeps its own promises: one file, documented views, clear errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ebpf_bot_sqlite import SqliteOptions, SqliteStore
+
+from ebpf_bot_core import SignalStore
+from ebpf_bot_core.testing import StoreTests
+
+
+class TestSqliteStore(StoreTests):
+    def open_store(self, path: Path) -> SignalStore:
+        return SqliteStore(SqliteOptions(path=str(path)))

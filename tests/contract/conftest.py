@@ -1,0 +1,83 @@
+"""What the contract tests read: the pages of the documentation, and the sources."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@attrs.frozen
+class Page:
+    """A page of the documentation."""
+
+    path: Path
+    text: str
+
+    def section(self, heading: str) -> str:
+        """Return what stands under a heading, up to the next one of its level or a higher one."""
+        level = heading.partition(" ")[0]
+        pattern = rf"^{re.escape(heading)}\n(.*?)(?=^#{{1,{len(level)}}} |\Z)"
+        found = re.search(pattern, self.text, re.MULTILINE | re.DOTALL)
+        assert found, f"{self.path.name} has no section {heading!r}"
+        return found[1]
+
+    def headings(self, level: int) -> list[str]:
+        """Return the words of the headings of one level, without backticks; those in code do not count."""
+        prose = re.sub(r"^```.*?^```$", "", self.text, flags=re.MULTILINE | re.DOTALL)
+        return [
+            line.strip().replace("`", "") for line in re.findall(rf"^#{{{level}}} (.+)$", prose, re.MULTILINE)
+        ]
+
+    def table(self, heading: str) -> dict[str, list[str]]:
+        """Return the table under a heading: the first cell of each row, without backticks, to the other cells."""
+        rows = [
+            [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line.strip().strip("|"))]
+            for line in self.section(heading).splitlines()
+            if line.lstrip().startswith("|")
+        ]
+        assert len(rows) > 2, f"{self.path.name}: no table under {heading!r}"
+        names = [row[0].strip("`") for row in rows[2:]]
+        assert len(names) == len(set(names)), f"{self.path.name}: a row of {heading!r} stands there twice"
+        return dict(zip(names, [row[1:] for row in rows[2:]], strict=True))
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def page() -> Callable[[str], Page]:
+    """Return a function that reads a page, named as under `docs/`."""
+
+    def read(name: str) -> Page:
+        path = ROOT / "docs" / name
+        return Page(path, path.read_text(encoding="utf-8"))
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def core_modules() -> list[Path]:
+    return sorted((ROOT / "src").rglob("*.py"))
+
+
+@pytest.fixture(scope="session")
+def plugin_modules() -> list[Path]:
+    return sorted((ROOT / "plugins").glob("*/src/**/*.py"))
+
+
+@pytest.fixture(scope="session")
+def test_modules() -> list[Path]:
+    return sorted(_tests())
+
+
+def _tests() -> Iterator[Path]:
+    yield from (ROOT / "tests").rglob("*.py")
+    yield from (ROOT / "plugins").glob("*/tests/**/*.py")
