@@ -207,13 +207,14 @@ def _standing(evidence: Evidence) -> NDArray[np.uint16]:
 def _join_standing(mine: Evidence, theirs: Evidence, probes: ProbeTable) -> Evidence:
     """Join verdict, reason and detail as one total order, and the first time it fired."""
     here, there = _standing(mine), _standing(theirs)
-    columns = np.where(here >= there, mine.columns, theirs.columns)
-    first_here, first_there = mine.columns["first_fired"], theirs.columns["first_fired"]
-    columns["first_fired"] = np.where(
-        (first_here == 0) | (first_there == 0),
-        np.maximum(first_here, first_there),
-        np.minimum(first_here, first_there),
-    )
+    # Most joins change few rows, so only those are touched: a step's cost must not grow with every expected probe.
+    columns = mine.columns.copy()
+    raised = np.flatnonzero(there > here)
+    columns[raised] = theirs.columns[raised]
+    dated = np.flatnonzero(theirs.columns["first_fired"])
+    before, after = mine.columns["first_fired"][dated], theirs.columns["first_fired"][dated]
+    columns["first_fired"] = mine.columns["first_fired"]
+    columns["first_fired"][dated] = np.where(before == 0, after, np.minimum(before, after))
     details: dict[int, str] = {}
     for row in mine.details.keys() | theirs.details.keys():
         kept = _higher_detail(row, here, there, mine.details, theirs.details)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import math
 import time
 from collections import Counter
@@ -217,7 +218,8 @@ class UnifiedPipeline:
             span.set_attribute(names.PIPELINE_NEXT_PROBE, decision.next_probe)
             seconds = (time.monotonic_ns() - began) / 1e9
             step = Step(number, decision, batch.total, batch.lost, changes, coverage, seconds)
-            _log.debug("step %d: %d signals, %s", number, step.signals, decision.reason)
+            level = logging.INFO if number == 1 or len(changes) else logging.DEBUG
+            _log.log(level, "step %d: %d signals, %s", number, step.signals, decision.reason)
             self._observers.tell("step_finished", step=step)
             if len(changes):
                 self._observers.tell("verdict_changed", changes=changes)
@@ -277,6 +279,7 @@ class UnifiedPipeline:
             self._save(SignalBatch.empty(self.bot.probes), everything=True)
             self._release()
             coverage = self.bot.coverage()
+            self._instruments.covered(coverage)
             self._observers.tell("run_finished", run=self.record, coverage=coverage)
         return coverage
 

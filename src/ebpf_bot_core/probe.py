@@ -132,13 +132,17 @@ class ProbePattern:
         return not _WILDCARD.search(self.target)
 
     def match_names(self, names: Sequence[str]) -> list[int]:
-        """Return the positions of those `names` (functions, events) that the name part matches."""
+        """Return the positions of those `names` (functions, events) that the name part matches.
+
+        A name that is written exactly so matches too: compilers give functions names with brackets in them
+        (`slices.Sort[...]`), and what was found must be found again by its own name.
+        """
         if not _WILDCARD.search(self.name):
             return [i for i, name in enumerate(names) if name == self.name]
         if self.name == "*":
             return list(range(len(names)))
         match = re.compile(fnmatch.translate(self.name)).match
-        return [i for i, name in enumerate(names) if match(name)]
+        return [i for i, name in enumerate(names) if name == self.name or match(name)]
 
 
 def _split(kind: ProbeKind, rest: str) -> tuple[str, str]:

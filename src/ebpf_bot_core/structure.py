@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar, get_args, get_origin
 import attrs
 import cattrs
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
+from cattrs.gen import make_mapping_structure_fn
 
 from ebpf_bot_core.errors import EbpfBotError, PlanError
 from ebpf_bot_core.nearest import did_you_mean
@@ -63,7 +64,7 @@ def _table(wanted: Any) -> Callable[[object, Any], Any]:
     if attrs.has(wanted):
         build = converter.gen_structure_attrs_fromdict(wanted)
     else:
-        build = converter.gen_structure_mapping(wanted)
+        build = make_mapping_structure_fn(wanted, converter, dict)
 
     def read(value: object, _: Any) -> Any:
         if not isinstance(value, Mapping):

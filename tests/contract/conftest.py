@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -81,3 +84,22 @@ def test_modules() -> list[Path]:
 def _tests() -> Iterator[Path]:
     yield from (ROOT / "tests").rglob("*.py")
     yield from (ROOT / "plugins").glob("*/tests/**/*.py")
+
+
+@pytest.fixture
+def ebpf_bot(tmp_path: Path) -> Callable[..., str]:
+    """Return a function that runs `ebpf-bot`, asserts its exit status, and returns its stdout."""
+
+    def run(*arguments: str, status: int | tuple[int, ...] = 0) -> str:
+        done = subprocess.run(
+            [Path(sys.executable).with_name("ebpf-bot"), *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "ENABLE_OTLP": "false"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode in (status if isinstance(status, tuple) else (status,)), done.stderr
+        return done.stdout
+
+    return run

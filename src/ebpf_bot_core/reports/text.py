@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final, TextIO
 
 import attrs
@@ -17,7 +16,7 @@ from ebpf_bot_core.verdicts import Reason, Verdict
 __all__ = ["TextReport"]
 
 _BAR: Final = 24
-_EXAMPLES: Final = 3
+_EXAMPLES: Final = 5
 _COLOURS: Final = {
     Verdict.FIRED: "green",
     Verdict.BLIND: "magenta",
@@ -93,24 +92,43 @@ def _totals(document: CoverageDocument) -> Table:
 
 @attrs.define
 class _Gap:
-    """All probes that share a verdict and a reason."""
+    """All probes that share a verdict and a reason, and the first names of them under where they are."""
 
     verdict: Verdict
     reason: Reason
     count: int = 0
-    examples: list[ProbeEvidence] = attrs.field(factory=list)
+    detail: str = ""
+    examples: dict[str, list[str]] = attrs.field(factory=dict)
+    shown: int = 0
+
+    def add(self, row: ProbeEvidence) -> None:
+        """Count a probe, and keep it as an example while there is room."""
+        self.count += 1
+        self.detail = self.detail or row.detail
+        if self.shown < _EXAMPLES:
+            place, _, name = row.probe.rpartition(":")
+            self.examples.setdefault(place, []).append(name)
+            self.shown += 1
+
+    def advice(self) -> Text:
+        """Return what to do, and for example which."""
+        text = Text(self.reason.hint)
+        if self.detail:
+            text.append(f"\n{self.detail}", "bright_black")
+        for place, names in self.examples.items():
+            text.append(f"\n{place}: " if place else "\n", "bright_black")
+            text.append(", ".join(names))
+        if self.count > self.shown:
+            text.append(f", … {self.count - self.shown:,} more")
+        return text
 
 
-def _by_reason(document: CoverageDocument) -> Iterator[_Gap]:
+def _by_reason(document: CoverageDocument) -> list[_Gap]:
     groups: dict[tuple[Verdict, Reason], _Gap] = {}
     for row in document.coverage.evidence:
-        if row.verdict is Verdict.FIRED:
-            continue
-        gap = groups.setdefault((row.verdict, row.reason), _Gap(row.verdict, row.reason))
-        gap.count += 1
-        if len(gap.examples) < _EXAMPLES:
-            gap.examples.append(row)
-    yield from sorted(groups.values(), key=lambda gap: (-gap.verdict, -gap.count))
+        if row.verdict is not Verdict.FIRED:
+            groups.setdefault((row.verdict, row.reason), _Gap(row.verdict, row.reason)).add(row)
+    return sorted(groups.values(), key=lambda gap: (-gap.verdict, -gap.count))
 
 
 def _gaps(document: CoverageDocument) -> Table:
@@ -120,11 +138,5 @@ def _gaps(document: CoverageDocument) -> Table:
     table.add_column("what to do, and for example which", ratio=1, overflow="fold")
     for gap in _by_reason(document):
         label = Text.assemble((gap.verdict.label, _COLOURS[gap.verdict]), f" {gap.reason.code}")
-        advice = Text(gap.reason.hint)
-        for row in gap.examples:
-            detail = f": {row.detail}" if row.detail else ""
-            advice.append(f"\n{row.probe}{detail}", "bright_black")
-        if gap.count > len(gap.examples):
-            advice.append(f"\n… {gap.count - len(gap.examples):,} more", "bright_black")
-        table.add_row(label, f"{gap.count:,}", advice)
+        table.add_row(label, f"{gap.count:,}", gap.advice())
     return table

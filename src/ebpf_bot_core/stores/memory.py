@@ -24,7 +24,10 @@ class MemoryStore:
         """Keep a record; it cannot fail."""
         self._runs[run.id] = run
         known = self._evidence.get(run.id)
-        self._evidence[run.id] = evidence.copy() if known is None else known.join(evidence)
+        if known is None:
+            self._evidence[run.id] = evidence.copy()
+        elif len(evidence) or evidence.signals_lost > known.signals_lost:
+            self._evidence[run.id] = known.join(evidence)
         if len(signals):
             self._signals.setdefault(run.id, []).append(signals)
 

@@ -5,25 +5,29 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry import metrics, trace
 from opentelemetry.trace import Link, Span, SpanContext, Status, StatusCode
 from opentelemetry.util.types import AttributeValue
 
+from ebpf_bot_core.errors import StageError
 from ebpf_bot_core.telemetry import names
 
 if TYPE_CHECKING:
     from ebpf_bot_core.coverage import CoverageMap
     from ebpf_bot_core.run import Run
 
-__all__ = ["Instruments"]
+__all__ = ["Instruments", "core_version", "sample", "totals_json"]
 
-_SAMPLE = 10
+_SAMPLE: Final = 10
+_NAME_LENGTH: Final = 256
+_DESCRIPTION_LENGTH: Final = 200
 
 
 class Instruments:
-    """Everything that the pipeline records telemetry with.
+    """Everything that the pipeline records telemetry with; one for each run. It raises nothing of its own.
 
     Args:
         tracer_provider: by default the global one, so that an embedding system's SDK is used as it is.
@@ -35,8 +39,8 @@ class Instruments:
         tracer_provider: trace.TracerProvider | None = None,
         meter_provider: metrics.MeterProvider | None = None,
     ) -> None:
-        self._tracer = trace.get_tracer(names.SCOPE, tracer_provider=tracer_provider)
-        meter = metrics.get_meter(names.SCOPE, meter_provider=meter_provider)
+        self._tracer = trace.get_tracer(names.SCOPE, core_version(), tracer_provider)
+        meter = metrics.get_meter(names.SCOPE, core_version(), meter_provider)
         self._decisions = _counter(meter, names.DECISIONS)
         self._errors = _counter(meter, names.ERRORS)
         self._signals = _counter(meter, names.SIGNALS_TOTAL)
@@ -57,42 +61,56 @@ class Instruments:
 
     @contextmanager
     def step(self, run: Run, number: int) -> Iterator[Span]:
-        """Cover one step: the parent of what its stages do."""
-        links = [Link(self._first_step)] if self._first_step else []
+        """Cover one step: the parent of what its stages do. An exception marks the span, and goes on."""
         attributes: dict[str, AttributeValue] = {names.RUN_ID: run.id, names.STEP_NUMBER: number}
         with self._tracer.start_as_current_span(
             names.STEP,
             attributes=attributes,
-            links=links,
+            links=self._links(),
             record_exception=False,
             set_status_on_exception=False,
         ) as span:
             if self._first_step is None and span.get_span_context().is_valid:
                 self._first_step = span.get_span_context()
-            with self._failing(span):
+            with _marking(span):
                 yield span
 
     @contextmanager
     def stage(self, name: str, plugin: str = "") -> Iterator[Span]:
         """Cover one call of a stage; an exception marks the span, is counted, and goes on."""
-        attributes = {names.PLUGIN_NAME: plugin} if plugin else {}
         with (
             self._tracer.start_as_current_span(
-                name, attributes=attributes, record_exception=False, set_status_on_exception=False
+                name,
+                attributes=_of_plugin(plugin),
+                links=self._links_outside_a_step(),
+                record_exception=False,
+                set_status_on_exception=False,
             ) as span,
-            self._failing(span, counted_as=name),
+            self.counting(name),
+            _marking(span),
         ):
             yield span
 
     @contextmanager
     def walk(self, name: str, plugin: str) -> Iterator[Span]:
         """Cover a walk over an iterator: as `stage`, but what its reader does meanwhile is not below the span."""
-        span = self._tracer.start_span(name, attributes={names.PLUGIN_NAME: plugin})
+        span = self._tracer.start_span(
+            name, attributes=_of_plugin(plugin), links=self._links_outside_a_step()
+        )
         try:
-            with self._failing(span, counted_as=name):
+            with self.counting(name), _marking(span):
                 yield span
         finally:
             span.end()
+
+    @contextmanager
+    def counting(self, stage: str) -> Iterator[None]:
+        """Count an exception as an error of `stage`, and let it go on: for calls that have no span of their own."""
+        try:
+            yield
+        except Exception as error:
+            self.failed(stage, error)
+            raise
 
     @property
     def trace_id(self) -> str:
@@ -123,24 +141,32 @@ class Instruments:
         self._overhead.set(overhead_ratio)
 
     def failed(self, stage: str, error: Exception) -> None:
-        """Count an error of a stage or an observer."""
+        """Count an error of a stage, named by its span, or of an observer, named by the event it observed."""
         self._errors.add(1, {names.ERROR_TYPE: _error_type(error), names.STAGE: stage})
 
-    @contextmanager
-    def _failing(self, span: Span, *, counted_as: str = "") -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            span.set_attribute(names.ERROR_TYPE, _error_type(error))
-            span.set_status(Status(StatusCode.ERROR, str(error)[:200]))
-            if counted_as:
-                self.failed(counted_as, error)
-            raise
+    def _links(self) -> list[Link]:
+        return [Link(self._first_step)] if self._first_step else []
+
+    def _links_outside_a_step(self) -> list[Link]:
+        """Return the link that ties a span to its run where no parent does: what is saved after the last step."""
+        has_parent = trace.get_current_span().get_span_context().is_valid
+        return [] if has_parent else self._links()
+
+
+def core_version() -> str:
+    """Return the version of the installed core; empty where it runs from a bare source tree."""
+    try:
+        return version("ebpf-bot-core")
+    except PackageNotFoundError:
+        return ""
 
 
 def sample(probes: Sequence[str]) -> list[str]:
-    """Return the first few of many names: an attribute never holds thousands."""
-    return list(probes[:_SAMPLE])
+    """Return the first 10 of many names, at most 256 characters of each: an attribute never holds thousands."""
+    return [
+        _encodable(name if len(name) <= _NAME_LENGTH else name[: _NAME_LENGTH - 1] + "…")
+        for name in probes[:_SAMPLE]
+    ]
 
 
 def totals_json(coverage: CoverageMap) -> str:
@@ -148,8 +174,29 @@ def totals_json(coverage: CoverageMap) -> str:
     return json.dumps({verdict.label: count for verdict, count in coverage.totals.items()})
 
 
+@contextmanager
+def _marking(span: Span) -> Iterator[None]:
+    """Mark the span with an exception that ends it. No event: the exception is logged where it is dealt with."""
+    try:
+        yield
+    except Exception as error:
+        span.set_attribute(names.ERROR_TYPE, _error_type(error))
+        span.set_status(Status(StatusCode.ERROR, _encodable(str(error)[:_DESCRIPTION_LENGTH])))
+        raise
+
+
+def _of_plugin(plugin: str) -> dict[str, AttributeValue]:
+    return {names.PLUGIN_NAME: plugin} if plugin else {}
+
+
+def _encodable(text: str) -> str:
+    """Escape lone surrogates, which paths and symbols that are no UTF-8 hold: they would cost the whole batch."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _error_type(error: Exception) -> str:
-    cause = error.__cause__ if type(error).__name__ == "StageError" and error.__cause__ else error
+    """Return the class of an exception, or of the one that a stage raised where this is only the blame for it."""
+    cause = error.__cause__ if isinstance(error, StageError) and error.__cause__ else error
     return type(cause).__qualname__
 
 

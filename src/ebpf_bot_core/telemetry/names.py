@@ -1,4 +1,4 @@
-"""Every name that this project emits: spans, events, attributes and metrics. Nothing else spells one."""
+"""Every name that this project emits: spans, events, attributes, metrics and what logs carry. Nothing else spells one."""
 
 from __future__ import annotations
 
@@ -6,14 +6,25 @@ from typing import Final
 
 import attrs
 
-__all__ = ["ATTRIBUTES", "EVENTS", "METRICS", "SCOPE", "SERVICE_NAME", "SPANS", "Metric"]
+__all__ = [
+    "ATTRIBUTES",
+    "EVENTS",
+    "EVENT_ATTRIBUTES",
+    "LOG_ATTRIBUTES",
+    "METRICS",
+    "SCOPE",
+    "SERVICE_NAME",
+    "SPANS",
+    "SPAN_ATTRIBUTES",
+    "Metric",
+]
 
 SCOPE: Final = "ebpf_bot_core"
 """The instrumentation scope."""
 SERVICE_NAME: Final = "ebpf-coverage-bot"
 """`service.name` unless `OTEL_SERVICE_NAME` says otherwise."""
 
-# Spans: name, and what the span covers.
+# Spans.
 STEP: Final = "unified_pipeline_decision"
 GET_COVERAGE: Final = "get_coverage"
 DECIDE: Final = "decide_next_probe"
@@ -23,7 +34,7 @@ PROCESS: Final = "process_signal"
 STORE_SAVE: Final = "store_save_signal"
 STORE_LOAD: Final = "store_load_signal"
 SPANS: Final = {
-    STEP: "one step of the loop; the parent of the others. Steps of a run link to its first one",
+    STEP: "one step of the loop, and the parent of what its stages do. What comes after a run's first step links to it",
     GET_COVERAGE: "reading the coverage map",
     DECIDE: "choosing the probes to attach and to take off",
     INJECT: "attaching and detaching what was decided",
@@ -32,6 +43,7 @@ SPANS: Final = {
     STORE_SAVE: "one acknowledged record",
     STORE_LOAD: "reading evidence or signals back",
 }
+"""Span name to what it covers."""
 
 # Span events.
 COVERAGE_RECEIVED: Final = "coverage_received"
@@ -83,7 +95,7 @@ ATTRIBUTES: Final = {
     RUN_ID: "the id of the run, as in the store",
     STEP_NUMBER: "the number of the step, from 1",
     PLUGIN_NAME: "the plugin that served the stage",
-    STAGE: "the stage: the name of its span",
+    STAGE: "what failed: the name of the stage's span; for an observer the event, such as `step_finished`",
     VERDICT: "a rung of the ladder of verdicts",
     PROBES_ATTACHED: "how many probes were attached",
     PROBES_DETACHED: "how many probes were taken off",
@@ -91,8 +103,41 @@ ATTRIBUTES: Final = {
     SIGNALS: "how often probes fired",
     SIGNALS_LOST: "how many signals were lost, as far as the backend knows",
     EVIDENCE_ROWS: "how many rows of evidence were saved or loaded",
-    ERROR_TYPE: "the class of the exception that ended the span",
+    ERROR_TYPE: "the class of the exception that ended the span or was counted",
 }
+"""Attribute name to what it says."""
+
+SPAN_ATTRIBUTES: Final = {
+    STEP: (RUN_ID, STEP_NUMBER, PIPELINE_COVERAGE_SIGNALS, PIPELINE_COVERAGE_COUNT, PIPELINE_NEXT_PROBE),
+    GET_COVERAGE: (EXPECTED_SIGNALS, EXPECTED_COUNT),
+    DECIDE: (PLUGIN_NAME, STRATEGY, COVERAGE_MAP, CHOSEN_PROBE, DECISION_REASON, DECISION_SEED),
+    INJECT: (PLUGIN_NAME, PROBES_ATTACHED, PROBES_DETACHED, PROBES_REFUSED),
+    RECEIVE: (PLUGIN_NAME, SIGNALS, SIGNALS_LOST),
+    PROCESS: (PLUGIN_NAME, SIGNALS),
+    STORE_SAVE: (PLUGIN_NAME, RUN_ID, SIGNALS, EVIDENCE_ROWS),
+    STORE_LOAD: (PLUGIN_NAME, RUN_ID, SIGNALS, EVIDENCE_ROWS),
+}
+"""Span name to the attributes that it may carry; where it failed, `error.type` comes on top.
+
+`store_load_signal` has one of its two counts: rows where evidence was read, signals where signals were.
+"""
+
+EVENT_ATTRIBUTES: Final = {
+    COVERAGE_RECEIVED: (),
+    DECISION_MADE: (PIPELINE_NEXT_PROBE,),
+    FETCHING_COVERAGE_MAP: (),
+    PROBE_DECIDED: (CHOSEN_PROBE,),
+}
+"""Event name to the attributes that it carries."""
+
+# What log records made inside a span carry, beside the message.
+TRACE_ID: Final = "trace_id"
+SPAN_ID: Final = "span_id"
+LOG_ATTRIBUTES: Final = {
+    TRACE_ID: "32 hex digits; exported records have it in their own field instead",
+    SPAN_ID: "16 hex digits; likewise",
+}
+"""Name of a `logging` record's extra field to what it says."""
 
 
 @attrs.frozen
@@ -150,4 +195,7 @@ METRICS: Final = {
         OVERHEAD_RATIO,
     )
 }
+"""Metric name to the metric."""
+
 LATENCY_BOUNDARIES_MS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 1000.0)
+"""The buckets of `DECISION_LATENCY`: a decision over ten probes takes 0.1 ms, one over 100,000 some 10 ms."""

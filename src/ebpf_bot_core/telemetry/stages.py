@@ -6,7 +6,7 @@ Each wrapper is a stage itself, so it can stand wherever the wrapped one could, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import ExitStack, contextmanager
 from typing import Self
 
 import numpy as np
@@ -66,33 +66,38 @@ def decide(
 
 
 class TracedInjector:
-    """An injector whose injections are seen."""
+    """An injector whose injections are seen. Finding and opening have no span, but their errors are counted."""
 
     def __init__(self, inner: ProbeInjector, plugin: str, instruments: Instruments) -> None:
         self._inner = inner
         self._plugin = plugin
         self._instruments = instruments
-        self.modes = inner.modes
+        with blame("injector", plugin):
+            self.modes = inner.modes
 
     def find(self, patterns: Sequence[ProbePattern]) -> Evidence:
         """Pass on; finding happens before the first step."""
-        with blame("injector", self._plugin):
+        with self._instruments.counting(names.INJECT), blame("injector", self._plugin):
             return self._inner.find(patterns)
 
     def open(self, probes: ProbeTable, *, scope: Scope, mode: Mode, keep: bool) -> TracedInjection:
         """Pass on, and see what is attached to it."""
-        with blame("injector", self._plugin):
+        with self._instruments.counting(names.INJECT), blame("injector", self._plugin):
             injection = self._inner.open(probes, scope=scope, mode=mode, keep=keep)
-        return TracedInjection(injection, self._plugin, self._instruments)
+            return TracedInjection(injection, self._plugin, self._instruments)
 
     def close(self) -> None:
         """Pass on."""
-        with blame("injector", self._plugin):
+        with self._instruments.counting(names.INJECT), blame("injector", self._plugin):
             self._inner.close()
 
 
 class TracedInjection:
-    """An injection that is seen. `inner` is the plugin's own, which its receiver knows."""
+    """An injection that is seen.
+
+    Attributes:
+        inner: the plugin's own injection, which is what its receiver knows.
+    """
 
     def __init__(self, inner: Injection, plugin: str, instruments: Instruments) -> None:
         self.inner = inner
@@ -101,15 +106,15 @@ class TracedInjection:
         self._instruments = instruments
 
     def exchange(self, attach: NDArray[np.intp], detach: NDArray[np.intp]) -> Evidence:
-        """Attach and detach what a decision says, in one span."""
+        """Attach and detach what a decision says, in one span; the outcomes are those of `attach`, in its order."""
         with self._instruments.stage(names.INJECT, self._plugin) as span, blame("injector", self._plugin):
             # Detach first: where the budget is full, the places must be free before they are taken.
             if len(detach):
                 self.inner.detach(detach)
-            outcomes = self.inner.attach(attach)
-            silent = int(np.count_nonzero(outcomes.columns["verdict"] == Verdict.SILENT))
-            span.set_attribute(names.PROBES_ATTACHED, silent)
-            span.set_attribute(names.PROBES_REFUSED, len(outcomes) - silent)
+            outcomes = self.inner.attach(attach) if len(attach) else Evidence.pending(ProbeTable(()))
+            attached = int(np.count_nonzero(outcomes.columns["verdict"] == Verdict.SILENT))
+            span.set_attribute(names.PROBES_ATTACHED, attached)
+            span.set_attribute(names.PROBES_REFUSED, len(outcomes) - attached)
             span.set_attribute(names.PROBES_DETACHED, len(detach))
             return outcomes
 
@@ -122,17 +127,21 @@ class TracedInjection:
         self.exchange(rows[:0], rows)
 
     def inspect(self) -> Evidence:
-        """Pass on."""
-        with blame("injector", self._plugin):
+        """Pass on; it is cheap enough to need no span of its own."""
+        with self._instruments.counting(names.INJECT), blame("injector", self._plugin):
             return self.inner.inspect()
 
-    def follow(self) -> AbstractContextManager[None]:
-        """Pass on."""
-        return self.inner.follow()
+    @contextmanager
+    def follow(self) -> Iterator[None]:
+        """Pass on. Only beginning to follow is the plugin's work: what happens within is the caller's."""
+        with ExitStack() as followed:
+            with self._instruments.counting(names.INJECT), blame("injector", self._plugin):
+                followed.enter_context(self.inner.follow())
+            yield
 
     def close(self) -> None:
         """Pass on."""
-        with blame("injector", self._plugin):
+        with self._instruments.counting(names.INJECT), blame("injector", self._plugin):
             self.inner.close()
 
     def __enter__(self) -> Self:
@@ -151,7 +160,7 @@ class TracedReceiver:
         self._instruments = instruments
 
     def receive(self, injection: Injection, timeout: float) -> SignalBatch:
-        """Receive a batch, in a span."""
+        """Receive a batch, in a span. The injection may be the plugin's own, or that one wrapped."""
         own = injection.inner if isinstance(injection, TracedInjection) else injection
         with self._instruments.stage(names.RECEIVE, self._plugin) as span, blame("receiver", self._plugin):
             batch = self._inner.receive(own, timeout)
@@ -163,7 +172,7 @@ class TracedReceiver:
 
     def close(self) -> None:
         """Pass on."""
-        with blame("receiver", self._plugin):
+        with self._instruments.counting(names.RECEIVE), blame("receiver", self._plugin):
             self._inner.close()
 
 
@@ -176,7 +185,7 @@ class TracedProcessor:
         self._instruments = instruments
 
     def process(self, batch: SignalBatch) -> SignalBatch:
-        """Process a batch, in a span."""
+        """Process a batch, in a span that says how many signals were passed on."""
         with self._instruments.stage(names.PROCESS, self._plugin) as span, blame("processor", self._plugin):
             processed = self._inner.process(batch)
             span.set_attribute(names.SIGNALS, processed.total)
@@ -194,13 +203,14 @@ class TracedStore:
     def save(self, run: Run, signals: SignalBatch, evidence: Evidence) -> None:
         """Save a record, in a span."""
         with self._instruments.stage(names.STORE_SAVE, self._plugin) as span, blame("store", self._plugin):
+            span.set_attribute(names.RUN_ID, run.id)
             span.set_attribute(names.SIGNALS, signals.total)
             span.set_attribute(names.EVIDENCE_ROWS, len(evidence))
             self._inner.save(run, signals, evidence)
 
     def runs(self) -> list[Run]:
         """Pass on."""
-        with blame("store", self._plugin):
+        with self._instruments.counting(names.STORE_LOAD), blame("store", self._plugin):
             return self._inner.runs()
 
     def evidence(self, run_id: str) -> Evidence:
@@ -212,16 +222,18 @@ class TracedStore:
             return evidence
 
     def signals(self, run_id: str) -> Iterator[SignalBatch]:
-        """Load a run's signals, a span for the whole walk."""
+        """Load a run's signals, in one span for the whole walk, however far it goes."""
         with self._instruments.walk(names.STORE_LOAD, self._plugin) as span, blame("store", self._plugin):
             span.set_attribute(names.RUN_ID, run_id)
             total = 0
-            for batch in self._inner.signals(run_id):
-                total += batch.total
-                yield batch
-            span.set_attribute(names.SIGNALS, total)
+            try:
+                for batch in self._inner.signals(run_id):
+                    total += batch.total
+                    yield batch
+            finally:
+                span.set_attribute(names.SIGNALS, total)
 
     def close(self) -> None:
         """Pass on."""
-        with blame("store", self._plugin):
+        with self._instruments.counting(names.STORE_SAVE), blame("store", self._plugin):
             self._inner.close()

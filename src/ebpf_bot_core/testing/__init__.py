@@ -19,7 +19,9 @@ pytest.register_assert_rewrite(
     "ebpf_bot_core.testing.injector_finding",
     "ebpf_bot_core.testing.injector_host",
     "ebpf_bot_core.testing.injector_signals",
+    "ebpf_bot_core.testing.numbered",
     "ebpf_bot_core.testing.processors",
+    "ebpf_bot_core.testing.store_disks",
     "ebpf_bot_core.testing.store_machine",
     "ebpf_bot_core.testing.store_records",
     "ebpf_bot_core.testing.stores",
@@ -39,12 +41,14 @@ from ebpf_bot_core.testing.samples import (  # noqa: E402
     sample_probes,
     sample_run,
 )
+from ebpf_bot_core.testing.store_disks import StoreDiskTests  # noqa: E402
 from ebpf_bot_core.testing.store_records import StoreRecordTests  # noqa: E402
 from ebpf_bot_core.testing.stores import StoreTests  # noqa: E402
 
 __all__ = [
     "InjectorTests",
     "ProcessorTests",
+    "StoreDiskTests",
     "StoreRecordTests",
     "StoreTests",
     "batches",

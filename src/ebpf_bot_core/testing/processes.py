@@ -14,6 +14,8 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
+import pytest
+
 __all__ = ["files_at_most", "in_child", "in_children", "killed_child"]
 
 T = TypeVar("T")
@@ -96,9 +98,11 @@ def _start(work: Callable[[], object]) -> tuple[int, int]:
     if child == 0:
         with _never_returning():
             try:
-                answer = pickle.dumps((True, work()))
+                answer = pickle.dumps(("returned", work()))
+            except pytest.skip.Exception as skip:
+                answer = pickle.dumps(("skipped", str(skip)))
             except BaseException:  # noqa: BLE001 - the parent raises it
-                answer = pickle.dumps((False, traceback.format_exc()))
+                answer = pickle.dumps(("raised", traceback.format_exc()))
             with os.fdopen(writer, "wb") as pipe:
                 pipe.write(answer)
     os.close(writer)
@@ -108,8 +112,10 @@ def _start(work: Callable[[], object]) -> tuple[int, int]:
 def _answer(received: bytes) -> Any:
     if not received:
         raise AssertionError("the child process was stuck, or died without an answer")
-    succeeded, value = pickle.loads(received)  # noqa: S301 - our own child wrote it
-    if not succeeded:
+    outcome, value = pickle.loads(received)  # noqa: S301 - our own child wrote it
+    if outcome == "skipped":
+        pytest.skip(value)
+    if outcome == "raised":
         raise AssertionError(f"in a child process:\n{value}")
     return value
 

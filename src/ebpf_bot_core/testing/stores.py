@@ -8,27 +8,17 @@ import os
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
-
-import attrs
-import numpy as np
-import pytest
 
 from ebpf_bot_core.errors import StoreError
-from ebpf_bot_core.evidence import Evidence
 from ebpf_bot_core.run import Run
-from ebpf_bot_core.signal import SignalBatch
-from ebpf_bot_core.stages import SignalStore
+from ebpf_bot_core.testing.numbered import count_records, must_refuse, numbered_record, save_until_full
 from ebpf_bot_core.testing.processes import files_at_most, in_child, in_children, killed_child
-from ebpf_bot_core.testing.samples import sample_batch, sample_evidence, sample_probes, sample_run
+from ebpf_bot_core.testing.samples import sample_run
 from ebpf_bot_core.testing.store_records import StoreRecordTests
 
 __all__ = ["StoreTests"]
 
-_PER_RECORD: Final = 600
-"""Signals in a numbered record: enough that one takes several pages, so that a kill may fall into the middle."""
-
-_NOBODY: Final = 65534
+_NOBODY = 65534
 
 
 class StoreTests(StoreRecordTests):
@@ -48,7 +38,7 @@ class StoreTests(StoreRecordTests):
                 lambda: store.evidence("some run"),
                 lambda: list(store.signals("some run")),
             ):
-                _refused(read)
+                must_refuse(read)
         assert not list(path.parent.iterdir())
 
     def test_a_missing_directory_is_an_error(self, path: Path) -> None:
@@ -65,14 +55,16 @@ class StoreTests(StoreRecordTests):
         before = file.read_bytes()
         for taken in (directory, file):
             with contextlib.closing(self.open_store(taken)) as store:
-                _refused(store.runs)
+                must_refuse(store.runs)
         self._refuses_to_save(file)
         assert file.read_bytes() == before
         assert (directory / "notes.txt").read_text() == "mine"
 
     def test_a_directory_that_cannot_be_written_is_an_error(self, tmp_path: Path) -> None:
         """The first save says so, in time to end a run before anything is attached."""
-        self.save(tmp_path / "warm-up", _numbered(sample_run(), 1))  # so that the child need import nothing
+        self.save(
+            tmp_path / "warm-up", numbered_record(sample_run(), 1)
+        )  # so that the child need import nothing
         locked = tmp_path / "locked"
         locked.mkdir(mode=0o500)
 
@@ -85,18 +77,18 @@ class StoreTests(StoreRecordTests):
 
     def _refuses_to_save(self, path: Path) -> None:
         with contextlib.closing(self.open_store(path)) as store:
-            _refused(lambda: store.save(*_numbered(sample_run(), 1)))
+            must_refuse(lambda: store.save(*numbered_record(sample_run(), 1)))
 
     def test_a_reader_sees_what_another_store_saves(self, path: Path) -> None:
         """Reading needs no turn of its own: it works while a writer has the store open."""
         run = sample_run()
         with contextlib.closing(self.open_store(path)) as writer:
-            writer.save(*_numbered(run, 1))
+            writer.save(*numbered_record(run, 1))
             with contextlib.closing(self.open_store(path)) as reader:
                 for number in (2, 3):
-                    writer.save(*_numbered(run, number))
+                    writer.save(*numbered_record(run, number))
                     assert in_child(lambda: self._records_in(path, run.id)) == number
-                    assert _records(reader, run.id) == number
+                    assert count_records(reader, run.id) == number
 
     def test_processes_write_different_runs_at_once(self, path: Path) -> None:
         """Their records do not mix, and none is lost."""
@@ -104,7 +96,7 @@ class StoreTests(StoreRecordTests):
         each = 12
 
         def write(run: Run) -> None:
-            self.save(path, *(_numbered(run, number) for number in range(1, each + 1)))
+            self.save(path, *(numbered_record(run, number) for number in range(1, each + 1)))
 
         in_children([functools.partial(write, run) for run in runs])
         assert [self._records_in(path, run.id) for run in runs] == [each] * len(runs)
@@ -118,7 +110,7 @@ class StoreTests(StoreRecordTests):
             def save_for_ever(acknowledge: Callable[[int], None], run: Run = run) -> None:
                 store = self.open_store(path)
                 for number in range(1, 100_000):
-                    store.save(*_numbered(run, number))
+                    store.save(*numbered_record(run, number))
                     acknowledge(number)
 
             acknowledged = killed_child(save_for_ever, after=moments.uniform(0, 0.06))
@@ -136,19 +128,18 @@ class StoreTests(StoreRecordTests):
             saved = 0
             for room in (300, 3_000, 10_000, 0, 20_000, 40_000):
                 saved += 1
-                store.save(*_numbered(run, saved))
+                store.save(*numbered_record(run, saved))
                 with files_at_most(_largest_file(path.parent) + room):
-                    for _ in range(1_000):
-                        try:
-                            store.save(*_numbered(run, saved + 1))
-                        except StoreError as error:
-                            _is_clear(error)
-                            break
-                        saved += 1
-                    else:
-                        pytest.fail("the store writes no file, or hides that it cannot")
-                    assert _records(store, run.id) == saved
+                    saved = save_until_full(store, run, saved, at_most=20)
                 assert self._records_in(path, run.id) == saved
+            # A store of many small files has had room so far. This leaves less and less, and in the end none.
+            for limit in (25_600, 6_400, 1_600, 400):
+                with files_at_most(limit):
+                    saved = save_until_full(store, run, saved, at_most=1)
+                assert count_records(store, run.id) == saved
+            with files_at_most(100):
+                must_refuse(functools.partial(store.save, *numbered_record(run, saved + 1)))
+                assert count_records(store, run.id) == saved
             store.close()
             assert self._records_in(path, run.id) == saved
 
@@ -160,10 +151,10 @@ class StoreTests(StoreRecordTests):
         def fail_then_save() -> None:
             store = self.open_store(path)
             with files_at_most(100):
-                _refused(lambda: store.save(*_numbered(sample_run(), 1)))
+                must_refuse(lambda: store.save(*numbered_record(sample_run(), 1)))
             with contextlib.suppress(StoreError):
                 assert store.runs() == []
-            store.save(*_numbered(sample_run(), 1))
+            store.save(*numbered_record(sample_run(), 1))
             store.close()
             assert self._records_in(path, sample_run().id) == 1
 
@@ -171,40 +162,7 @@ class StoreTests(StoreRecordTests):
 
     def _records_in(self, path: Path, run_id: str) -> int:
         with contextlib.closing(self.open_store(path)) as store:
-            return _records(store, run_id)
-
-
-def _numbered(run: Run, number: int) -> tuple[Run, SignalBatch, Evidence]:
-    """Return the record that is saved as the `number`th, from 1: its number is in every part of it."""
-    probes = sample_probes()
-    return (
-        attrs.evolve(run, steps=number),
-        sample_batch(probes, _PER_RECORD, count=number),
-        sample_evidence(probes, hits=number, signals_lost=number),
-    )
-
-
-def _records(store: SignalStore, run_id: str) -> int:
-    """Return how many numbered records of a run are there, after making sure that each is there whole."""
-    (run,) = (run for run in store.runs() if run.id == run_id)
-    known = store.evidence(run_id)
-    counts = np.concatenate([batch.records["count"] for batch in store.signals(run_id)])
-    assert known == sample_evidence(sample_probes(), hits=run.steps, signals_lost=run.steps)
-    assert (counts == np.repeat(np.arange(1, run.steps + 1), _PER_RECORD)).all()
-    return run.steps
-
-
-def _refused(use: Callable[[], object]) -> None:
-    with pytest.raises(StoreError) as caught:
-        use()
-    _is_clear(caught.value)
-
-
-def _is_clear(error: StoreError) -> None:
-    """Fail unless the error is one line for people, with a line of advice."""
-    assert error.message, "the error has no message"
-    assert error.hint, "the error has no hint"
-    assert "\n" not in error.message + error.hint, "message and hint are one line each"
+            return count_records(store, run_id)
 
 
 def _largest_file(directory: Path) -> int:

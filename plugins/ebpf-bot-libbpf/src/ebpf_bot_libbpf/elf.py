@@ -41,6 +41,9 @@ _PAGE: Final = 4096
 """The smallest page of any supported machine; offset and address of a segment agree modulo it."""
 
 _PF_X: Final = 1
+_IDENTIFICATION: Final = 16
+"""Bytes of e_ident, with which the header begins in every class of file."""
+_HEADER_SIZES: Final = {32: 52, 64: 64}
 _SYMBOL_SIZES: Final = {32: 16, 64: 24}
 
 _DAMAGE: Final = (
@@ -124,12 +127,15 @@ class Elf:
 
     def __init__(self, file: OpenFile) -> None:
         self._file = file
-        head = file.read(0, min(file.size, 64))
-        if head[:4] != MAGIC or len(head) < 16:  # noqa: PLR2004 - e_ident
-            raise ElfError("it ends within the ELF header")
-        bits, order = {1: 32, 2: 64}.get(head[4]), {1: True, 2: False}.get(head[5])
+        head = file.read(0, min(file.size, _HEADER_SIZES[64]))
+        if head[:4] != MAGIC:
+            raise ElfError("it does not begin as one")
+        identity = head.ljust(_IDENTIFICATION, b"\0")
+        bits, order = {1: 32, 2: 64}.get(identity[4]), {1: True, 2: False}.get(identity[5])
         if bits is None or order is None:
             raise ElfError("its header names no word size and byte order")
+        if len(head) < _HEADER_SIZES[bits]:
+            raise ElfError("it ends within its header")
         self.bits = bits
         self.little_endian = order
         self._structs = ELFStructs(little_endian=order, elfclass=bits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +17,16 @@ from ebpf_bot_libbpf.isolation import isolate
 from ebpf_bot_libbpf.kernel_error import KernelError
 from ebpf_bot_libbpf.programs import Programs
 from ebpf_bot_libbpf.sites import SiteGroup
+from ebpf_bot_libbpf.stepping import LONGEST, misrun
 
 __all__ = ["Functions"]
 
-_LINK_LIMIT = 1 << 20
+_LINK_LIMIT: Final = 1 << 20
 """MAX_UPROBE_MULTI_CNT: how many places one link can hold."""
+_WOULD_HARM: Final = Refusal(
+    Reason.UNSUPPORTED_INSTRUCTION,
+    "the kernel would run its first instruction wrongly, so that a probe there changed the program",
+)
 
 
 class Functions:
@@ -43,11 +49,15 @@ class Functions:
         refusal = self._binary.open()
         if refusal is not None:
             return dict.fromkeys(members.tolist(), refusal)
+        harmed = misrun(self._binary.code(self._offsets[members], LONGEST))
+        refused = dict.fromkeys(members[harmed].tolist(), _WOULD_HARM)
+        members = members[~harmed]
         with self._binary.mapped():
-            refused = self._attach_most(members)
+            errors = self._attach_most(members)
+        refused |= {member: Refusal.of(error) for member, error in errors.items()}
         self._attached[members] = True
-        self._attached[list(refused)] = False
-        return {member: self._explain(member, error) for member, error in refused.items()}
+        self._attached[list(errors)] = False
+        return {member: self._locate(member, why) for member, why in refused.items()}
 
     def detach(self, members: NDArray[np.intp]) -> None:
         """Step off members: first a link on those that stay, then the old ones are closed."""
@@ -66,6 +76,8 @@ class Functions:
 
     def _attach_most(self, members: NDArray[np.intp]) -> dict[int, KernelError]:
         """Link all members that can be; return those that cannot."""
+        if not len(members):
+            return {}
         try:
             self._links += self._link(members)
         except KernelError as error:
@@ -105,8 +117,7 @@ class Functions:
             on_return=self._on_return,
         )
 
-    def _explain(self, member: int, error: KernelError) -> Refusal:
-        refusal = Refusal.of(error)
+    def _locate(self, member: int, refusal: Refusal) -> Refusal:
         if refusal.reason is Reason.PERMISSION:
             return refusal
         return Refusal(refusal.reason, f"at file offset {int(self._offsets[member]):#x}: {refusal.detail}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import struct
 from importlib import resources
 from pathlib import Path
 from typing import Final
+
+from ebpf_bot_libbpf.files import open_file
+from ebpf_bot_libbpf.refusals import UnprobeableError
 
 __all__ = ["BTF_ROOT", "SYSCALL_MACHINES", "raw_tracepoints", "syscalls"]
 
@@ -24,7 +26,7 @@ _BTF_MAGIC: Final = 0xEB9F
 _MAX_STRINGS: Final = 64 << 20
 """Bytes of a string section; a distribution's kernel has 4 MiB."""
 _MAX_MODULES: Final = 4096
-_RAW_TRACEPOINT: Final = re.compile(rb"(?<=\0)btf_trace_(\w+)(?=\0)")
+_RAW_TRACEPOINT: Final = re.compile(rb"\0btf_trace_(\w+)(?=\0)")
 """The macro that defines a tracepoint NAME gives BTF a typedef `btf_trace_NAME` (include/trace/bpf_probe.h)."""
 
 
@@ -50,21 +52,15 @@ def raw_tracepoints(root: Path = BTF_ROOT) -> list[str]:
 def _strings(file: Path) -> bytes:
     """Return the string section: names, each ended by a zero byte, the first of them empty. Empty if unreadable."""
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+        with open_file(str(file)) as opened:
+            magic, _, _, header_length, _, _, offset, length = _BTF_HEADER.unpack(
+                opened.read(0, _BTF_HEADER.size)
+            )
+            if magic != _BTF_MAGIC:
+                return b""
+            return opened.read(header_length + offset, min(length, _MAX_STRINGS))
+    except (UnprobeableError, EOFError, OSError):
         return b""
-    try:
-        header = os.pread(descriptor, _BTF_HEADER.size, 0)
-        if len(header) < _BTF_HEADER.size:
-            return b""
-        magic, _, _, header_length, _, _, offset, length = _BTF_HEADER.unpack(header)
-        if magic != _BTF_MAGIC:
-            return b""
-        return os.pread(descriptor, min(length, _MAX_STRINGS), header_length + offset)
-    except OSError:
-        return b""
-    finally:
-        os.close(descriptor)
 
 
 def syscalls(machine: str) -> dict[str, int]:

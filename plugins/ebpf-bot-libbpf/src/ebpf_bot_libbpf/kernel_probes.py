@@ -124,6 +124,6 @@ def _listed(
     """Return the pending rows `KIND:FOUND`, or one that says that there is no such `what`."""
     if found:
         return Evidence.pending(ProbeTable(tuple(f"{pattern.kind}:{name}" for name in found)))
-    near = suggestions.near(pattern.name, dict.fromkeys(names)) if pattern.is_exact else ""
+    near = suggestions.near(pattern.name, names) if pattern.is_exact else ""
     detail = f"there is no {what} called {pattern.name}{near}"
     return row(str(pattern), Verdict.MISSING, Reason.NOT_FOUND, detail)

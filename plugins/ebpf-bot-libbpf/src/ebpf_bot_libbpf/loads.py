@@ -11,6 +11,7 @@ from ebpf_bot_libbpf.closing import Closer
 from ebpf_bot_libbpf.held_binary import HeldBinary
 from ebpf_bot_libbpf.kernel_error import KernelError
 from ebpf_bot_libbpf.programs import Programs
+from ebpf_bot_libbpf.stepping import LONGEST, misrun
 
 __all__ = ["LoadSite"]
 
@@ -37,6 +38,8 @@ class LoadSite:
         """Attach it, unless it is attached, or the binary has nothing of the sort or cannot be attached to."""
         offset = self._binary.file.load_offset
         if self._links or offset is None or self._binary.open() is not None:
+            return
+        if misrun(self._binary.code(np.array([offset], np.uint64), LONGEST)).any():
             return
         offsets, cookies = np.array([offset], np.uint64), np.array([self._site], np.uint64)
         try:

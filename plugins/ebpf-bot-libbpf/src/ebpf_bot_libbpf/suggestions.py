@@ -29,7 +29,7 @@ class Suggestions:
         """Return `; did you mean 'X' or 'Y'?` to end a sentence with, empty where no name is near `word`."""
         if len(word) > _MAX_WORD:
             return ""
-        alike = (name for name in names if abs(len(name) - len(word)) <= 2 + len(word) // 4)
+        alike = (name for name in dict.fromkeys(names) if abs(len(name) - len(word)) <= 2 + len(word) // 4)
         compared = list(itertools.islice(alike, self._left))
         self._left -= len(compared)
         near = difflib.get_close_matches(word, compared, n=3, cutoff=0.7)

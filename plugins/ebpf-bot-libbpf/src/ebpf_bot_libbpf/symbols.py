@@ -52,8 +52,8 @@ _MAX_SYMBOLS: Final = 5_000_000
 """In all tables of one file; a browser with its debug symbols has about a million."""
 _MAX_NAME: Final = 4096
 """Bytes of a name. C++ templates come near it."""
-_MAX_STRINGS: Final = 512 << 20
-"""Bytes of one string table."""
+_MAX_STRINGS: Final = 256 << 20
+"""Bytes of one string table; that of a browser with its debug symbols has about 100 MiB."""
 _NONE: Final = np.zeros(0, np.uint8)
 """Begins a column that may have no table; the smallest type, so that it gives way to any other."""
 _FREE_OVERLAP: Final = 64 << 20

@@ -86,7 +86,8 @@ class Targets:
         exact = self._libraries.get(name) or self._libraries.get(f"{name}.so")
         if exact:
             return exact
-        versions = [other for other in self._libraries if other.startswith(f"{name}.so.")]
+        stem = name.removesuffix(".so")
+        versions = [other for other in self._libraries if other.startswith(f"{stem}.so.")]
         return self._libraries[max(versions, key=_version)] if versions else None
 
     def _nowhere(self, target: str) -> str:
@@ -94,7 +95,9 @@ class Targets:
             return (
                 f"no program or library is called {target}; for the file in this directory write ./{target}"
             )
-        near = self._suggestions.near(target, (*self._libraries, *(name for name, _ in _programs())))
+        whole = ".so" in target
+        libraries = (name if whole else name.partition(".so")[0] for name in self._libraries)
+        near = self._suggestions.near(target, (*libraries, *(name for name, _ in _programs())))
         return f"no program in PATH and no library is called {target}{near}"
 
     @cached_property

@@ -73,12 +73,13 @@ class FunctionProbes:
         found = [part for part in parts if len(part)]
         if found:
             return union(found)
+        if not paths:
+            detail = f"no file matches {pattern.target}"
+            return row(str(pattern), Verdict.MISSING, Reason.BINARY_MISSING, detail)
         detail = (
-            f"none of the {len(paths)} files that {pattern.target} names is a binary with such a function"
+            f"none of the {len(paths)} files that match {pattern.target} is a binary with such a function"
         )
-        return row(
-            str(pattern), Verdict.MISSING, Reason.NOT_FOUND if paths else Reason.BINARY_MISSING, detail
-        )
+        return row(str(pattern), Verdict.MISSING, Reason.NOT_FOUND, detail)
 
     def point(self, name: str) -> FunctionPoint:
         """Return where the probe `name` is placed, examining its binary if no pattern has yet.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from typing import Final
 
 import numpy as np
@@ -88,4 +89,4 @@ def _comm(probe: str) -> str:
     if kind in ("uprobe", "uretprobe", "usdt"):
         binary = rest.partition(":")[0].rpartition("/")[2]
         return binary.partition(".so")[0][:15]
-    return PROGRAMS[len(probe) % len(PROGRAMS)]
+    return PROGRAMS[zlib.crc32(probe.encode("utf-8", "replace")) % len(PROGRAMS)]

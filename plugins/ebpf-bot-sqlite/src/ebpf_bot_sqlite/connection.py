@@ -68,10 +68,9 @@ def _is_there(path: str) -> bool:
                 hint="make the directory, or choose another path with --store sqlite:PATH",
             ) from None
         return False
-    except (OSError, ValueError) as error:
-        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    except OSError as error:
         raise StoreError(
-            f"cannot use store {path}: {why}", hint="choose another path with --store sqlite:PATH"
+            f"cannot use store {path}: {error.strerror}", hint="choose another path with --store sqlite:PATH"
         ) from error
     if not stat.S_ISREG(mode):
         what = "a directory" if stat.S_ISDIR(mode) else "not a regular file"

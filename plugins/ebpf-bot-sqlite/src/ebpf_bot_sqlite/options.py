@@ -15,4 +15,4 @@ class SqliteOptions:
         path: the database file; SQLite keeps `PATH-wal` and `PATH-shm` beside it while it is in use.
     """
 
-    path: str = attrs.field(default=".ebpf-bot.db", validator=attrs.validators.min_len(1))
+    path: str = attrs.field(default=".ebpf-bot.db", validator=attrs.validators.matches_re(r"[^\0]+"))

@@ -1,0 +1,147 @@
+"""What the tests on the real kernel share: small programs to probe, and a bench that probes them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+import numpy as np
+import pytest
+from ebpf_bot_core import Evidence, Mode, ProbePattern, ProbeTable, Scope, Verdict
+from ebpf_bot_libbpf.features import try_uprobe_multi
+from ebpf_bot_libbpf.injection import LibbpfInjection
+from ebpf_bot_libbpf.injector import LibbpfInjector
+from ebpf_bot_libbpf.points import Point
+from ebpf_bot_libbpf.programs import Programs
+from ebpf_bot_libbpf.receiver import LibbpfReceiver
+from ebpf_bot_libbpf.sites import Sites
+
+Build = Callable[..., Path]
+SECONDS = 60
+"""More than any program here takes; a bound, so that nothing waits for ever."""
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Build:
+    """Compile a program from C or assembly and return its path."""
+
+    def compile_it(source: str, *flags: str, name: str = "target", language: str = "c") -> Path:
+        binary = tmp_path / name
+        source_file = tmp_path / f"{name}.{language}"
+        source_file.write_text(textwrap.dedent(source))
+        command = ["gcc", "-O1", "-w", str(source_file), "-o", str(binary), "-pthread", *flags]
+        subprocess.run(command, check=True, timeout=SECONDS)
+        return binary
+
+    return compile_it
+
+
+@attrs.define
+class Trial:
+    """An injection with everything attached that can be, and what its probes have counted."""
+
+    injection: LibbpfInjection
+    receiver: LibbpfReceiver
+    rows: np.ndarray
+    outcome: Evidence
+    counted: dict[str, int] = attrs.field(factory=dict)
+    lost: int = 0
+
+    def run(self, *command: object, follow: bool = True, **options: object) -> subprocess.CompletedProcess[bytes]:
+        """Run a command to its end, as the one that is covered unless told otherwise."""
+        argv = [str(part) for part in command]
+        options = {"stdout": subprocess.PIPE} | options
+        if not follow:
+            return subprocess.run(argv, timeout=SECONDS, check=False, **options)
+        with self.injection.follow():
+            process = subprocess.Popen(argv, **options)
+        out, err = process.communicate(timeout=SECONDS)
+        return subprocess.CompletedProcess(argv, process.returncode, out, err)
+
+    def hits(self, timeout: float = 0.0) -> dict[str, int]:
+        """Return {last part of the probe's name: hits so far} of those that have fired."""
+        batch = self.receiver.receive(self.injection, timeout)
+        self.lost += batch.lost
+        for signal in batch:
+            name = signal.probe.rpartition(":")[2]
+            self.counted[name] = self.counted.get(name, 0) + signal.count
+        return self.counted
+
+
+@attrs.frozen
+class Bench:
+    """Attaches patterns through the plugin's own stages."""
+
+    injector: LibbpfInjector
+    receiver: LibbpfReceiver
+
+    @contextmanager
+    def open(
+        self, *patterns: str, scope: Scope = Scope.COMMAND, keep: bool = True
+    ) -> Iterator[tuple[LibbpfInjection, Evidence]]:
+        """Find probes and open an injection on them; nothing is attached yet."""
+        found = self.injector.find([ProbePattern.parse(pattern) for pattern in patterns])
+        with self.injector.open(found.probes, scope=scope, mode=Mode.COUNT, keep=keep) as injection:
+            yield injection, found
+
+    @contextmanager
+    def open_names(self, names: Sequence[str]) -> Iterator[LibbpfInjection]:
+        """Open an injection on a table of any names, found or not."""
+        table = ProbeTable(tuple(names))
+        with self.injector.open(table, scope=Scope.COMMAND, mode=Mode.COUNT, keep=True) as injection:
+            yield injection
+
+    @contextmanager
+    def open_points(self, points: Sequence[Point]) -> Iterator[LibbpfInjection]:
+        """Open an injection on places that no finder vouches for."""
+        sites = Sites.of(points)
+        table = ProbeTable(tuple(f"uprobe:by-hand:{i}" for i in range(len(points))))
+        programs = Programs(sites.size, scope=Scope.COMMAND, keep=True)
+        with LibbpfInjection(table, sites, programs, covers_command=True, keep=True) as injection:
+            yield injection
+
+    @contextmanager
+    def trial(self, *patterns: str, scope: Scope = Scope.COMMAND, keep: bool = True) -> Iterator[Trial]:
+        """Find probes and attach all that can be."""
+        with self.open(*patterns, scope=scope, keep=keep) as (injection, found):
+            rows = np.flatnonzero(found.columns["verdict"] == Verdict.PENDING)
+            assert len(rows), [(row.probe, row.detail) for row in found]
+            yield Trial(injection, self.receiver, rows, injection.attach(rows))
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    error = try_uprobe_multi()
+    if error is not None:
+        pytest.skip(f"no uprobe_multi here: {error.message}")
+    injector = LibbpfInjector()
+    yield Bench(injector, LibbpfReceiver())
+    injector.close()
+
+
+@pytest.fixture
+def programs_in_kernel() -> Callable[[], dict[int, set[int]]]:
+    """Return {program id: ids of the links that hold it} of this plugin's programs, whoever has loaded them."""
+
+    def look() -> dict[int, set[int]]:
+        def listed(what: str) -> list[dict[str, object]]:
+            shown = subprocess.run(["bpftool", "-j", what, "list"], check=True, stdout=subprocess.PIPE, timeout=SECONDS)
+            return json.loads(shown.stdout)
+
+        names = ("uprobe_hit", "uprobe_load", "uprobe_trial", "raw_hit", "tracepoint_hit", "syscall_hit")
+        ours = {
+            program["id"]: set()
+            for program in listed("prog")
+            if program.get("name") in (*names, "scope_newtask", "scope_exec", "scope_own_tid")
+        }
+        for link in listed("link"):
+            if link.get("prog_id") in ours:
+                ours[link["prog_id"]].add(link["id"])
+        return ours
+
+    return look

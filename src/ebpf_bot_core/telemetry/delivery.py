@@ -1,0 +1,94 @@
+"""Delivery: what became of each export. The SDK keeps a failure to itself and its log; users must hear of it once."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol, TypeVar
+
+__all__ = ["Delivery"]
+
+_MAX_REASON: Final = 300
+_RPC_ERROR: Final = re.compile(r"error code: (?:StatusCode\.)?(\w+), error details: (.*)", re.DOTALL)
+
+
+class _Result(Protocol):
+    """What an exporter returns: a member of one of three enums, each with a SUCCESS."""
+
+    @property
+    def name(self) -> str: ...
+
+
+R = TypeVar("R", bound=_Result)
+
+
+class Delivery:
+    """Notes which signals were delivered and which were not. Called from the exporters' threads.
+
+    Attributes:
+        reason: why an export failed, in the words of the SDK or gRPC; of several failures that of the last.
+    """
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self._delivered: set[str] = set()
+        self._failed: set[str] = set()
+        self._closed = False
+
+    def attempt(self, signal: str, export: Callable[[], R]) -> R:
+        """Export, and note how it went; the result, or the exception, is passed on."""
+        try:
+            result = export()
+        except Exception as error:
+            self._failed.add(signal)
+            self.complain(f"{type(error).__name__}: {error}")
+            raise
+        (self._delivered if result.name == "SUCCESS" else self._failed).add(signal)
+        return result
+
+    def complain(self, reason: str) -> None:
+        """Note why an export failed."""
+        if not self._closed:
+            rpc = _RPC_ERROR.search(reason)
+            words = " ".join((f"{rpc[1]}: {rpc[2]}" if rpc else reason).split())
+            self.reason = words if len(words) <= _MAX_REASON else words[: _MAX_REASON - 1] + "…"
+
+    def give_up(self, signals: Iterable[str], reason: str) -> None:
+        """Note that these signals are not waited for any longer; what their exporters say from now on is no reason."""
+        self._failed.update(signals)
+        self.reason = self.reason or reason
+        self._closed = True
+
+    @property
+    def failed(self) -> list[str]:
+        """The signals of which something was not delivered."""
+        return sorted(self._failed)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether anything at all was delivered."""
+        return bool(self._delivered)
+
+    def listen(self, *loggers: str) -> None:
+        """Take down what these loggers complain of, from now on, instead of letting it be shown.
+
+        That lasts as long as the process: the SDK's threads may outlive everything else. Where the root logger shows
+        debug messages, theirs are shown too.
+        """
+        for name in loggers:
+            logger = logging.getLogger(name)
+            logger.addHandler(_Listener(self))
+            logger.propagate = logging.getLogger().isEnabledFor(logging.DEBUG)
+
+
+class _Listener(logging.Handler):
+    def __init__(self, delivery: Delivery) -> None:
+        super().__init__(logging.ERROR)
+        self._delivery = delivery
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._delivery.complain(record.getMessage())
+        except Exception:  # noqa: BLE001 - as every handler does
+            self.handleError(record)

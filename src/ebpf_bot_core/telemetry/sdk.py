@@ -1,0 +1,228 @@
+"""The OpenTelemetry SDK, set up to export by OTLP/gRPC. The only module that imports it: 0.4 s and 40 MB.
+
+So it is imported where something will be exported, and nowhere else. Needs the extra `otlp`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, Final
+
+import attrs
+from opentelemetry import _logs, metrics, trace
+from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
+from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.instrumentation.logging.handler import LoggingHandler
+from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExportResult
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData, PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
+
+from ebpf_bot_core.telemetry import names
+from ebpf_bot_core.telemetry.delivery import Delivery
+from ebpf_bot_core.telemetry.destination import Destination
+from ebpf_bot_core.telemetry.instruments import core_version
+
+__all__ = ["Export", "try_out"]
+
+_log = logging.getLogger(__name__)
+
+_HANG_UP_SECONDS: Final = 0.4
+"""Of the time for closing, what is kept for ending exports that hang."""
+_LOGGERS: Final = ("opentelemetry", "grpc")
+
+
+class _SpanExporter(OTLPSpanExporter):
+    def __init__(self, url: str, delivery: Delivery) -> None:
+        super().__init__(endpoint=url, timeout=Destination.timeout("traces"))
+        self._delivery = delivery
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        return self._delivery.attempt("traces", partial(super().export, spans))
+
+
+class _MetricExporter(OTLPMetricExporter):
+    def __init__(self, url: str, delivery: Delivery) -> None:
+        super().__init__(endpoint=url, timeout=Destination.timeout("metrics"))
+        self._delivery = delivery
+
+    def export(
+        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
+    ) -> MetricExportResult:
+        return self._delivery.attempt(
+            "metrics", partial(super().export, metrics_data, timeout_millis, **kwargs)
+        )
+
+
+class _LogExporter(OTLPLogExporter):
+    def __init__(self, url: str, delivery: Delivery) -> None:
+        super().__init__(endpoint=url, timeout=Destination.timeout("logs"))
+        self._delivery = delivery
+
+    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
+        return self._delivery.attempt("logs", partial(super().export, batch))
+
+
+class _ExportingHandler(LoggingHandler):
+    """Exports records, except those of the exporters: exported, their complaints would make them complain again."""
+
+    def __init__(self, provider: LoggerProvider) -> None:
+        super().__init__(logger_provider=provider)
+        self.addFilter(lambda record: record.name.partition(".")[0] not in _LOGGERS)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            own = copy.copy(record)
+            # One lone surrogate in a message would cost the whole batch.
+            own.msg = record.getMessage().encode("utf-8", "backslashreplace").decode("utf-8")
+            own.args = None
+            for already_from_context in names.LOG_ATTRIBUTES:
+                own.__dict__.pop(already_from_context, None)
+            super().emit(own)
+        except Exception:  # noqa: BLE001 - as every handler does: who logs must not fail for it
+            self.handleError(record)
+
+
+class Export:
+    """The export of the signals that a destination takes, for the rest of the process.
+
+    Making one sets OpenTelemetry's global providers. They add no exit handlers, which would wait one after the other
+    and without a bound: who makes one closes it.
+
+    Raises:
+        Exception: a variable says something that the SDK cannot read.
+
+    Attributes:
+        delivery: what became of it.
+        log_handler: exports what it is given; None where logs are not to be exported.
+    """
+
+    def __init__(self, destination: Destination) -> None:
+        self.delivery = Delivery()
+        self.delivery.listen(*_LOGGERS)
+        resource = _resource()
+        # First everything that may find a malformed variable, then what cannot be taken back.
+        self._exporters = {
+            signal: _KINDS[signal].exporter(url, self.delivery) for signal, url in destination.urls.items()
+        }
+        self._providers = {
+            signal: _KINDS[signal].provider(exporter, resource)
+            for signal, exporter in self._exporters.items()
+        }
+        for signal, provider in self._providers.items():
+            _KINDS[signal].install(provider)
+        self.log_handler = _ExportingHandler(self._providers["logs"]) if "logs" in self._providers else None
+
+    def close(self, seconds: float) -> None:
+        """Flush all signals at the same time and end the export, after `seconds` at the latest.
+
+        An interrupt (Ctrl-C) ends the flush early and is taken as nothing more: the run is over by then.
+        """
+        deadline = time.monotonic() + seconds
+        flushing = {signal: _in_background(provider.shutdown) for signal, provider in self._providers.items()}
+        try:
+            _join(flushing.values(), deadline - _HANG_UP_SECONDS)
+            reason = f"no answer within {seconds:g} s"
+        except KeyboardInterrupt:
+            deadline = time.monotonic() + _HANG_UP_SECONDS
+            reason = "interrupted"
+        late = [signal for signal, thread in flushing.items() if thread.is_alive()]
+        if late:
+            self.delivery.give_up(late, reason)
+            # A thread that still waits in gRPC when the interpreter exits can take the process down with it. It
+            # comes back when its channel is closed.
+            hanging_up = [_in_background(self._exporters[signal].shutdown) for signal in late]
+            with contextlib.suppress(KeyboardInterrupt):
+                _join([*flushing.values(), *hanging_up], deadline)
+
+
+def _tracing(exporter: _SpanExporter, resource: Resource) -> TracerProvider:
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    return provider
+
+
+def _metering(exporter: _MetricExporter, resource: Resource) -> MeterProvider:
+    reader = PeriodicExportingMetricReader(exporter)
+    return MeterProvider([reader], resource=resource, shutdown_on_exit=False)
+
+
+def _logging(exporter: _LogExporter, resource: Resource) -> LoggerProvider:
+    provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
+    provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
+    return provider
+
+
+@attrs.frozen
+class _Kind:
+    """How one signal is set up.
+
+    Attributes:
+        nothing: the smallest thing that can be exported.
+    """
+
+    exporter: Callable[[str, Delivery], Any]
+    provider: Callable[[Any, Resource], Any]
+    install: Callable[[Any], None]
+    nothing: object
+
+
+_KINDS: Final = {
+    "traces": _Kind(_SpanExporter, _tracing, trace.set_tracer_provider, ()),
+    "metrics": _Kind(_MetricExporter, _metering, metrics.set_meter_provider, MetricsData(())),
+    "logs": _Kind(_LogExporter, _logging, _logs.set_logger_provider, ()),
+}
+
+
+def try_out(destination: Destination) -> str:
+    """Export nothing, once for each signal, and return why that failed, in a few words; empty if it did not.
+
+    So it shows what a connection alone does not: whether TLS, credentials and the protocol are right.
+    """
+    delivery = Delivery()
+    delivery.listen(*_LOGGERS)
+    for signal, url in destination.urls.items():
+        exporter = _KINDS[signal].exporter(url, delivery)
+        exporter.export(_KINDS[signal].nothing)
+        exporter.shutdown()
+        if delivery.failed:
+            return delivery.reason or "the collector refused it"
+    return ""
+
+
+def _resource() -> Resource:
+    """Return who we are; what `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say goes first."""
+    ours = {
+        "service.name": names.SERVICE_NAME,
+        "service.version": core_version(),
+        "host.name": socket.gethostname(),
+    }
+    return Resource.create({**ours, **OTELResourceDetector().detect().attributes})
+
+
+def _in_background(work: Callable[[], object]) -> threading.Thread:
+    def quietly() -> None:
+        try:
+            work()
+        except Exception:  # noqa: BLE001 - a thread's exception would be printed, and nobody could do a thing
+            _log.debug("telemetry could not be shut down cleanly", exc_info=True)
+
+    thread = threading.Thread(target=quietly, daemon=True)
+    thread.start()
+    return thread
+
+
+def _join(threads: Iterable[threading.Thread], deadline: float) -> None:
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))

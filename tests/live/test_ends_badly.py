@@ -1,0 +1,127 @@
+"""However a run ends, no probe stays attached, and what was acknowledged is there."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.live.conftest import ENVIRONMENT
+
+pytestmark = pytest.mark.live
+
+KILLS = 50
+
+
+def links() -> set[int]:
+    """The ids of all eBPF links in the kernel, as bpftool tells them."""
+    shown = subprocess.run(["bpftool", "-j", "link", "list"], capture_output=True, text=True, check=True, timeout=30)
+    return {link["id"] for link in json.loads(shown.stdout or "[]")}
+
+
+def start(cwd, *arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "ebpf_bot_core", "run", *map(str, arguments)],
+        cwd=cwd,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def eventually(condition, seconds=10.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_command_and_run_with_a_whole_report(tmp_path, workload, bot, number):
+    before = links()
+    process = start(tmp_path, "--expect", f"uprobe:{workload}:f????", "--", workload, "w", "s60")
+    assert eventually(lambda: links() - before), "never attached"
+    time.sleep(0.3)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 128 + number, err
+    assert "probes fired" in out
+    assert eventually(lambda: not links() - before)
+    document = json.loads(bot("report", "--format", "json").stdout)
+    assert document["runs"][0]["finished"]
+    assert document["runs"][0]["exit_status"] == 128 + number
+    assert document["totals"]["fired"] > 1000
+
+
+@pytest.mark.parametrize("store", ["sqlite:evidence.db", "file:evidence"])
+def test_sigkill_at_random_moments(tmp_path, workload, bot, store):
+    """What had been saved is read back before and after; it only grows."""
+    chance = random.Random(20)  # noqa: S311 - moments, not secrets
+    before = links()
+    fired_ever: dict[str, int] = {}
+    attached_seen = 0
+    for turn in range(KILLS // 2):
+        command = start(
+            tmp_path, "--keep", "--store", store, "--expect", f"uprobe:{workload}:f????", "--",
+            workload, *["w", "w", "w", "s1"] * 10,
+        )  # fmt: skip
+        if turn % 5:
+            eventually(lambda: links() - before, 5)
+        time.sleep(chance.uniform(0, 0.6))
+        attached_seen += bool(links() - before)
+        os.killpg(command.pid, signal.SIGKILL)
+        command.communicate(timeout=20)
+        assert eventually(lambda: not links() - before), "a probe stayed attached"
+        report = bot("report", "--store", store, "--format", "json")
+        if report.returncode == 2 and "no store" in report.stderr + report.stdout:
+            continue  # killed before anything was acknowledged
+        if report.returncode == 2 and "holds no run" in report.stderr:
+            continue
+        assert report.returncode == 0, report.stderr
+        document = json.loads(report.stdout)
+        now = {probe["probe"]: probe["hits"] for probe in document["probes"]}
+        assert all(now[probe] >= hits for probe, hits in fired_ever.items()), "something acknowledged is gone"
+        fired_ever = now
+    assert attached_seen > KILLS // 5, "the kills came before anything was attached: the test tested nothing"
+    assert sum(fired_ever.values()) > 0
+
+
+def test_the_target_runs_on_at_full_speed_after_a_kill(tmp_path, workload):
+    before = links()
+    target = subprocess.Popen([workload, "s60"])
+    try:
+        process = start(tmp_path, "--expect", f"uprobe:{workload}:f????", "--for", "60s")
+        assert eventually(lambda: links() - before)
+        process.kill()
+        process.communicate(timeout=20)
+        assert eventually(lambda: not links() - before)
+        assert target.poll() is None
+    finally:
+        target.kill()
+        target.wait()
+
+
+def test_a_full_disk_is_one_clear_line_and_the_store_stays_readable(tmp_path, workload):
+    """On a tmpfs of 256 KiB in a mount namespace of its own."""
+    for store in ("sqlite:small/x.db", "file:small/x"):
+        script = (
+            f"mkdir -p {tmp_path}/small && mount -t tmpfs -o size=256k tmpfs {tmp_path}/small && cd {tmp_path} && "
+            f"{sys.executable} -m ebpf_bot_core run --store {store} --expect 'uprobe:{workload}:*' -- {workload} w w; "
+            f"echo status $?; rm -f small/filler; {sys.executable} -m ebpf_bot_core report --store {store}; echo report $?"
+        )
+        shown = subprocess.run(
+            ["unshare", "-m", "sh", "-c", script],
+            env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert "status 2" in shown.stdout, shown.stdout + shown.stderr
+        assert shown.stderr.startswith("error: "), shown.stderr
+        assert "Traceback" not in shown.stderr
+        assert len(shown.stderr.strip().splitlines()) <= 4, shown.stderr
