@@ -10,6 +10,7 @@ each round's ratio compares what ran under the same load; the table shows median
 from __future__ import annotations
 
 import argparse
+import functools
 import sqlite3
 import statistics
 import tempfile
@@ -106,11 +107,11 @@ def main() -> None:
             directory = Path(name)
             bare_executemany(watch, directory, rows)
             sqlite = SqliteOptions(path=str(directory / "store.db"))
-            store_rates(watch, "SqliteStore", lambda options=sqlite: SqliteStore(options), batch, evidence)
+            store_rates(watch, "SqliteStore", functools.partial(SqliteStore, sqlite), batch, evidence)
             file = FileOptions(path=str(directory / "store"))
-            store_rates(watch, "FileStore", lambda options=file: FileStore(options), batch, evidence)
+            store_rates(watch, "FileStore", functools.partial(FileStore, file), batch, evidence)
     table = Table(title=f"{settings.rows:,} signals of {PROBES:,} probes, median of {settings.rounds} rounds")
-    for column in ("what", "signals/s", "× bare", "ms a save"):
+    for column in ("what", "signals/s", "x bare", "ms a save"):
         table.add_column(column, justify="left" if column == "what" else "right")
     for what, seconds in watch.seconds.items():
         size = SMALL_SAVE if "each" in what else settings.rows

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
         PluginError,
         StoreError,
     )
+    from ebpf_bot_core.escaping import escape_bytes, escape_string, unescape_bytes, unescape_string
     from ebpf_bot_core.evidence import EVIDENCE_DTYPE, Evidence, ProbeEvidence
     from ebpf_bot_core.orchestrator import CoverageOrchestrator, Decision
-    from ebpf_bot_core.pipeline import Step, UnifiedPipeline
+    from ebpf_bot_core.pipeline import UnifiedPipeline
     from ebpf_bot_core.plan import Budget, Expectation, Goal, Plan, StageChoice, Stages
     from ebpf_bot_core.plugins import Plugins
     from ebpf_bot_core.policy import Candidates, Policy
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         SignalReceiver,
         SignalStore,
     )
+    from ebpf_bot_core.step import Step
     from ebpf_bot_core.verdicts import Reason, Verdict
 
 _HOME = {
@@ -55,9 +57,10 @@ _HOME = {
         "PluginError",
         "StoreError",
     ),
+    "escaping": ("escape_bytes", "escape_string", "unescape_bytes", "unescape_string"),
     "evidence": ("EVIDENCE_DTYPE", "Evidence", "ProbeEvidence"),
     "orchestrator": ("CoverageOrchestrator", "Decision"),
-    "pipeline": ("Step", "UnifiedPipeline"),
+    "pipeline": ("UnifiedPipeline",),
     "plan": ("Budget", "Expectation", "Goal", "Plan", "StageChoice", "Stages"),
     "plugins": ("Plugins",),
     "policy": ("Candidates", "Policy"),
@@ -67,6 +70,7 @@ _HOME = {
     "run": ("Host", "Mode", "Run", "Scope"),
     "signal": ("SIGNAL_DTYPE", "Signal", "SignalBatch"),
     "stages": ("Injection", "ProbeInjector", "SignalProcessor", "SignalReceiver", "SignalStore"),
+    "step": ("Step",),
     "verdicts": ("Reason", "Verdict"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -118,7 +122,11 @@ __all__ = [
     "UnifiedPipeline",
     "Verdict",
     "VerdictChanges",
+    "escape_bytes",
+    "escape_string",
     "hookimpl",
+    "unescape_bytes",
+    "unescape_string",
 ]
 
 

@@ -7,10 +7,10 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import IO
 
 from ebpf_bot_core.errors import EbpfBotError
-from ebpf_bot_core.stages import Injection
 
 __all__ = ["Command"]
 
@@ -38,9 +38,9 @@ class Command:
         self._process: subprocess.Popen[bytes] | None = None
         self.pidfd = -1
 
-    def start(self, injection: Injection) -> None:
-        """Start the program as the one that the injection follows."""
-        with injection.follow():
+    def start(self, following: AbstractContextManager[None]) -> None:
+        """Start the program inside the context in which an injection follows it."""
+        with following:
             try:
                 self._process = subprocess.Popen(self.argv, stdout=self._stdout)  # noqa: S603 - the user's own
             except OSError as error:

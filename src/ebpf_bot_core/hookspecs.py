@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
     from ebpf_bot_core.coverage import CoverageMap, VerdictChanges
     from ebpf_bot_core.diagnosis import Diagnosis
-    from ebpf_bot_core.pipeline import Step
     from ebpf_bot_core.policy import Policy
     from ebpf_bot_core.registry import Register
     from ebpf_bot_core.reports import Report
     from ebpf_bot_core.run import Run
     from ebpf_bot_core.stages import ProbeInjector, SignalProcessor, SignalReceiver, SignalStore
+    from ebpf_bot_core.step import Step
 
 __all__ = ["PROJECT", "hookimpl"]
 

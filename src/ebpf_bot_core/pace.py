@@ -1,10 +1,12 @@
-"""Pace: how long to wait before the next step, and what ends the wait early."""
+"""Pace: how long to wait before the next step, and when the last one has come."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
+import time
 from typing import Final
 
 __all__ = ["Pace"]
@@ -22,31 +24,42 @@ class Pace:
 
     def __init__(self) -> None:
         self._seconds = _SHORTEST
+        self._end = math.inf
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
     def found(self, news: int) -> None:
         """Take note of how many verdicts the last step changed."""
         self._seconds = _SHORTEST if news else min(2 * self._seconds, _LONGEST)
 
-    def wait(self, *, at_most: float = _LONGEST, until_readable: int = -1) -> None:
-        """Wait until the next step is due, `wake` is called, or a file descriptor becomes readable.
+    @property
+    def has_an_end(self) -> bool:
+        """Whether `end_within` has set one."""
+        return self._end < math.inf
+
+    @property
+    def time_is_up(self) -> bool:
+        """Whether the end that `end_within` set has come."""
+        return time.monotonic() >= self._end
+
+    def end_within(self, seconds: float) -> None:
+        """Set the end, unless an earlier one is set; safe in a signal handler, also while `wait` waits."""
+        self._end = min(self._end, time.monotonic() + seconds)
+        if self._wake >= 0:
+            os.eventfd_write(self._wake, 1)
+
+    def wait(self, *, until_readable: int = -1) -> None:
+        """Wait until the next step is due, the end has come, or a file descriptor becomes readable.
 
         Args:
-            at_most: seconds.
             until_readable: such as a pidfd, which is readable once its process has ended; -1 for none.
         """
         poll = select.poll()
         poll.register(self._wake, select.POLLIN)
         if until_readable >= 0:
             poll.register(until_readable, select.POLLIN)
-        poll.poll(max(0.0, min(self._seconds, at_most)) * 1000)
+        poll.poll(max(0.0, min(self._seconds, self._end - time.monotonic())) * 1000)
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._wake)
-
-    def wake(self) -> None:
-        """End the wait that is on, or the next one, at once; safe in a signal handler."""
-        if self._wake >= 0:
-            os.eventfd_write(self._wake, 1)
 
     def close(self) -> None:
         """Give back the file descriptor. May be called twice."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import logging
-import math
 import time
-from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,60 +15,31 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from ebpf_bot_core.assembly import Assembly
+from ebpf_bot_core.built_in import BUILT_IN_PLAN
 from ebpf_bot_core.command import Command
 from ebpf_bot_core.coverage import CoverageBot, CoverageMap, VerdictChanges
-from ebpf_bot_core.errors import BackendError, EbpfBotError, NothingAttachedError, StageError
-from ebpf_bot_core.evidence import Evidence
+from ebpf_bot_core.errors import BackendError, StageError
 from ebpf_bot_core.observers import Observers
+from ebpf_bot_core.opening import open_injection
 from ebpf_bot_core.orchestrator import CoverageOrchestrator, Decision
 from ebpf_bot_core.pace import Pace
-from ebpf_bot_core.plan import Plan, StageChoice, Stages
+from ebpf_bot_core.plan import Plan
 from ebpf_bot_core.plugins import Plugins
 from ebpf_bot_core.policy import Policy
 from ebpf_bot_core.run import Mode, Run, Scope
+from ebpf_bot_core.running import run_to_end
 from ebpf_bot_core.signal import SignalBatch
 from ebpf_bot_core.stages import ProbeInjector, SignalProcessor, SignalReceiver, SignalStore
+from ebpf_bot_core.step import Step
 from ebpf_bot_core.telemetry import names
 from ebpf_bot_core.telemetry import stages as traced
 from ebpf_bot_core.telemetry.instruments import Instruments, sample
 from ebpf_bot_core.telemetry.logs import traced_logger
-from ebpf_bot_core.verdicts import Reason, Verdict
+from ebpf_bot_core.verdicts import Verdict
 
-__all__ = ["BUILT_IN_PLAN", "Step", "UnifiedPipeline"]
+__all__ = ["UnifiedPipeline"]
 
 _log = traced_logger(__name__)
-
-BUILT_IN_PLAN = attrs.evolve(
-    Plan.of(
-        ["uprobe:/usr/bin/checkout:*", "syscall:openat", "tracepoint:sched:sched_switch"], name="built-in"
-    ),
-    stages=Stages(
-        injector=StageChoice("simulated"), store=StageChoice("memory"), policy=StageChoice("random")
-    ),
-)
-"""What `UnifiedPipeline()` runs: a shop's checkout service that exists in the simulation only."""
-
-
-@attrs.frozen(eq=False)
-class Step:
-    """One finished turn of the loop.
-
-    Attributes:
-        number: from 1.
-        signals: how often probes fired.
-        lost: how many signals were lost.
-        changes: the verdicts that changed.
-        coverage: the map after the step; it grows with later steps.
-        seconds: how long the step took.
-    """
-
-    number: int
-    decision: Decision
-    signals: int
-    lost: int
-    changes: VerdictChanges
-    coverage: CoverageMap
-    seconds: float
 
 
 class UnifiedPipeline:
@@ -132,7 +101,6 @@ class UnifiedPipeline:
             seed=seed,
         )
         self._pace = Pace()
-        self._deadline = math.inf
         self._closed = False
         self._started_ns = 0
         self._bot: CoverageBot | None = None
@@ -184,7 +152,7 @@ class UnifiedPipeline:
         )
         self._save(SignalBatch.empty(self._bot.probes))
         self._observers.tell("run_started", run=self._run)
-        self._open(self._bot)
+        self._injection = self._open(self._bot)
 
     def step(self, *, timeout: float = 0.0) -> Step:
         """Run the loop once: map, decision, injection, batch, processors, store.
@@ -193,9 +161,7 @@ class UnifiedPipeline:
             timeout: how many seconds to wait for something to fire.
         """
         bot, number = self.bot, self.record.steps + 1
-        injection = self._injection
-        if injection is None:
-            raise StageError("the pipeline is closed", hint="make a new one")
+        injection = self._open_injection()
         began = time.monotonic_ns()
         with self._instruments.step(self.record, number) as span:
             coverage = traced.get_coverage(bot, self._instruments)
@@ -245,36 +211,32 @@ class UnifiedPipeline:
         if command is not None:
             self.scope = Scope.COMMAND
         if seconds is not None:
-            self.stop(within=seconds)
-        try:
-            self.start(command=command.argv if command else ())
-            gap = self._turn()
-            self._refuse_if_nothing_attached()
-            if command is not None and self._injection is not None:
-                command.start(self._injection)
-            while not self._is_over(command, gap):
-                self._wait(command)
-                gap = self._turn()
-            self._drain()
-            if command is not None:
-                command.end()
-            return self.finish(exit_status=command.exit_status if command else None)
-        except EbpfBotError:
-            self.close()
-            if command is not None:
-                command.wait()
-            raise
+            self._pace.end_within(seconds)
+        return run_to_end(self, self._pace, command)
 
     def stop(self, *, within: float = 0.0) -> None:
         """Let `run` end after at most so many seconds; an earlier time that was set stays. Safe in a handler."""
-        self._deadline = min(self._deadline, time.monotonic() + within)
-        self._pace.wake()
+        self._pace.end_within(within)
+
+    def follow(self) -> AbstractContextManager[None]:
+        """Return the context in which the command to cover is started; see `Injection.follow`."""
+        return self._open_injection().follow()
+
+    def detach_all(self) -> None:
+        """Detach every probe, then take in and keep what fired up to that moment; `finish` does it too."""
+        if self._injection is None:
+            return
+        attached = np.flatnonzero(self.bot.attached)
+        if len(attached):
+            self._injection.detach(attached)
+            self.bot.detach(attached, time.monotonic_ns())
+            self._save(self._receive(self._injection, 0.0))
 
     def finish(self, *, exit_status: int | None = None) -> CoverageMap:
         """Detach all, keep the last record, and return the final map. Only the first call does anything more."""
         coverage = self.bot.coverage()
         if not self.record.finished:
-            self._drain()
+            self.detach_all()
             self._run = attrs.evolve(self.record, finished=True, exit_status=exit_status)
             self._save(SignalBatch.empty(self.bot.probes), everything=True)
             self._release()
@@ -301,25 +263,16 @@ class UnifiedPipeline:
         finally:
             self.close()
 
-    def _open(self, bot: CoverageBot) -> None:
-        if self.mode not in self._stages.injector.modes:
-            served = ", ".join(sorted(self._stages.injector.modes))
-            raise BackendError(
-                f"backend {self._stages.backend!r} has no {self.mode} mode", hint=f"it has: {served}"
-            )
+    def _open_injection(self) -> traced.TracedInjection:
+        self.start()
+        if self._injection is None:
+            raise StageError("the pipeline is closed", hint="make a new one")
+        return self._injection
+
+    def _open(self, bot: CoverageBot) -> traced.TracedInjection:
         try:
-            self._injection = self._stages.injector.open(
-                bot.probes, scope=self.scope, mode=self.mode, keep=self.keep
-            )
-        except BackendError as error:
-            denied = error.errno in (errno.EPERM, errno.EACCES)
-            reason = Reason.PERMISSION if denied else Reason.ATTACH_FAILED
-            pending = np.flatnonzero(bot.evidence.columns["verdict"] == Verdict.PENDING)
-            bot.absorb(
-                Evidence.stating(
-                    (bot.probes[row], Verdict.REFUSED, reason, error.message) for row in pending.tolist()
-                )
-            )
+            return open_injection(self._stages, bot, scope=self.scope, mode=self.mode, keep=self.keep)
+        except BackendError:
             self._save(SignalBatch.empty(bot.probes))
             raise
 
@@ -356,54 +309,7 @@ class UnifiedPipeline:
         self._stages.store.save(self._run, batch, evidence)
         return changes
 
-    def _turn(self) -> str:
-        step = self.step()
-        self._pace.found(len(step.changes))
-        return step.decision.next_probe
-
-    def _is_over(self, command: Command | None, gap: str) -> bool:
-        if time.monotonic() >= self._deadline:
-            return True
-        if command is not None:
-            return not command.running
-        return self._deadline == math.inf and not gap
-
-    def _wait(self, command: Command | None) -> None:
-        self._pace.wait(
-            at_most=self._deadline - time.monotonic(), until_readable=command.pidfd if command else -1
-        )
-
-    def _refuse_if_nothing_attached(self) -> None:
-        if self.bot.attached.any() or self.bot.evidence.fired.any():
-            return
-        self.finish()
-        message, hint = _why_nothing(self.bot.evidence)
-        raise NothingAttachedError(message, hint=hint)
-
-    def _drain(self) -> None:
-        """Detach everything, then take in what fired up to that moment."""
-        if self._injection is None:
-            return
-        attached = np.flatnonzero(self.bot.attached)
-        if len(attached):
-            self._injection.detach(attached)
-            self.bot.detach(attached, time.monotonic_ns())
-            self._save(self._receive(self._injection, 0.0))
-
     def _release(self) -> None:
         if self._injection is not None:
             injection, self._injection = self._injection, None
             injection.close()
-
-
-def _why_nothing(evidence: Evidence) -> tuple[str, str]:
-    """Return the message and the hint for a plan of which nothing can be attached."""
-    kinds = Counter((row.verdict, row.reason) for row in evidence)
-    (verdict, reason), _ = kinds.most_common(1)[0]
-    example = next(row for row in evidence if (row.verdict, row.reason) == (verdict, reason))
-    if len(evidence) == 1:
-        counted = f"{example.probe} is {verdict.label} ({reason.code})"
-    else:
-        counted = ", ".join(f"{n} {v.label} ({r.code})" for (v, r), n in kinds.most_common())
-    detail = f": {example.detail}" if example.detail else ""
-    return f"nothing of the plan can be attached: {counted}{detail}", reason.hint

@@ -60,10 +60,11 @@ class SignalBatch:
     lost: int = 0
 
     def __attrs_post_init__(self) -> None:
-        names = self.records.dtype.names or ()
-        base = SIGNAL_DTYPE.names or ()
-        if names[: len(base)] != base:
-            raise ValueError(f"a batch's fields begin with {base}, not {names}")
+        dtype, base = self.records.dtype, SIGNAL_DTYPE.names or ()
+        if (dtype.names or ())[: len(base)] != base or any(
+            dtype[name] != SIGNAL_DTYPE[name] for name in base
+        ):
+            raise ValueError(f"a batch's fields begin with {SIGNAL_DTYPE.descr}, not {dtype}")
 
     @classmethod
     def empty(cls, probes: ProbeTable, *, lost: int = 0) -> SignalBatch:
@@ -107,9 +108,10 @@ class SignalBatch:
 
     def __iter__(self) -> Iterator[Signal]:
         names = self.probes.names
+        fields = self.records.dtype.names or ()
         base = len(SIGNAL_DTYPE.names or ())
-        more = (self.records.dtype.names or ())[base:]
-        for row in self.records.tolist():
-            time, count, probe, pid, tid, cpu, comm = row[:base]
-            extra = dict(zip(more, row[base:], strict=True))
+        # Column by column, since a whole record leaves the arrays in it as arrays, which do not compare.
+        columns = [self.records[field].tolist() for field in fields]
+        for time, count, probe, pid, tid, cpu, comm, *more in zip(*columns, strict=True):
+            extra = dict(zip(fields[base:], more, strict=True))
             yield Signal(time, names[probe], count, pid, tid, cpu, comm.decode("utf-8", "replace"), extra)

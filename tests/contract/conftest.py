@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import subprocess
@@ -39,15 +40,21 @@ class Page:
 
     def table(self, heading: str) -> dict[str, list[str]]:
         """Return the table under a heading: the first cell of each row, without backticks, to the other cells."""
+        own = re.split(r"^#+ ", self.section(heading), maxsplit=1, flags=re.MULTILINE)[0]
         rows = [
-            [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line.strip().strip("|"))]
-            for line in self.section(heading).splitlines()
+            [_plain(cell) for cell in line.strip().strip("|").split("|")]
+            for line in own.splitlines()
             if line.lstrip().startswith("|")
         ]
         assert len(rows) > 2, f"{self.path.name}: no table under {heading!r}"
         names = [row[0].strip("`") for row in rows[2:]]
         assert len(names) == len(set(names)), f"{self.path.name}: a row of {heading!r} stands there twice"
         return dict(zip(names, [row[1:] for row in rows[2:]], strict=True))
+
+
+def _plain(cell: str) -> str:
+    """Return a cell as if it were written with backticks; a bar in code is `&#124;` inside `<code>`."""
+    return html.unescape(re.sub(r"</?code>", "`", cell.strip()))
 
 
 @pytest.fixture(scope="session")

@@ -72,7 +72,7 @@ def test_one_module_knows_the_sdk(core_modules, plugin_modules):
             for module, _ in imports(path)
         )
     }
-    assert knows == {"otlp.py"}
+    assert knows == {"sdk.py"}
 
 
 def nodes(paths: Iterable[Path]) -> Iterator[tuple[Path, ast.AST]]:

@@ -61,15 +61,23 @@ class Block:
     @property
     def commands(self) -> list[tuple[str, str]]:
         """The commands of a console block, each with its output."""
-        parts = re.split(r"^\$ ", self.text, flags=re.MULTILINE)[1:]
         found = []
-        for part in parts:
+        for part in re.split(r"^\$ ", self.text, flags=re.MULTILINE)[1:]:
             command, _, output = part.partition("\n")
-            while command.endswith("\\"):
+            while output and _goes_on(command):
                 more, _, output = output.partition("\n")
-                command = command[:-1] + more.strip()
-            found.append((command, output))
+                command = f"{command}\n{more}"
+            found.append((command.replace("\\\n", " "), output))
         return found
+
+
+def _goes_on(command: str) -> bool:
+    """Say whether a command has another line: it ends with a backslash, or in the middle of a quotation."""
+    try:
+        shlex.split(command)
+    except ValueError:
+        return True
+    return command.endswith("\\")
 
 
 def blocks(path: Path) -> list[Block]:
@@ -105,16 +113,30 @@ def test_fences_are_closed_and_have_a_language(path):
 def test_commands_exist(path):
     """Every `ebpf-bot` command line that is shown is one that our parser takes."""
     for block in blocks(path):
-        if block.language not in ("console", "bash"):
+        if block.language != "console":
             continue
-        lines = [command for command, _ in block.commands] if block.language == "console" else []
-        for line in lines:
-            for part in re.split(r"\||&&|;|\$\(", line):
-                words = shlex.split(part.partition(" > ")[0].rstrip(")"), comments=True)
-                while words and re.fullmatch(r"[A-Z_]+=.*|sudo|time|exec", words[0]):
-                    words = words[1:]
+        for command, _ in block.commands:
+            for words in _simple_commands(command):
                 if words[:1] == ["ebpf-bot"]:
                     _parse(words[1:])
+
+
+def _simple_commands(line: str) -> list[list[str]]:
+    """Return the commands of a shell line, each as its words, without variables, redirections and the like."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    commands: list[list[str]] = [[]]
+    redirected = False
+    for word in lexer:
+        if set(word) <= set("|&;()<>"):
+            redirected = word[0] in "<>"
+            if not redirected:
+                commands.append([])
+        elif redirected:
+            redirected = False
+        elif commands[-1] or not re.fullmatch(r"[A-Z_]+=.*|sudo|time|exec", word):
+            commands[-1].append(word)
+    return commands
 
 
 def _parse(words: list[str]) -> None:
@@ -185,6 +207,12 @@ def test_links_lead_to_files(path):
     ):
         if not re.match(r"[a-z]+:|#", target):
             assert (path.parent / target.partition("#")[0]).exists(), target
+
+
+def test_no_page_shows_a_traceback_or_this_machine(path):
+    text = path.read_text(encoding="utf-8")
+    for word in ("Traceback (most recent", str(ROOT), f"{Path.home()}/", "/tmp/tmp"):
+        assert word not in text
 
 
 def test_nothing_is_fetched_from_elsewhere(root):

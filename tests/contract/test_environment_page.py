@@ -19,6 +19,8 @@ def variables(path: Path) -> set[str]:
         read = None
         if isinstance(node, ast.Subscript) and ast.unparse(node.value).endswith("environ"):
             read = node.slice
+        elif isinstance(node, ast.Compare) and ast.unparse(node.comparators[0]).endswith("environ"):
+            read = node.left
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("environ.get", "getenv")):
             read = node.args[0]
         if isinstance(read, ast.Constant):

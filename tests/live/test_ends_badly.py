@@ -18,9 +18,13 @@ KILLS = 50
 
 
 def links() -> set[int]:
-    """The ids of all eBPF links in the kernel, as bpftool tells them."""
-    shown = subprocess.run(["bpftool", "-j", "link", "list"], capture_output=True, text=True, check=True, timeout=30)
-    return {link["id"] for link in json.loads(shown.stdout or "[]")}
+    """The ids of all eBPF links in the kernel, as bpftool tells them; it gives up where one goes while it looks."""
+    for _ in range(20):
+        shown = subprocess.run(["bpftool", "-j", "link", "list"], capture_output=True, text=True, check=False, timeout=30)
+        if shown.returncode == 0:
+            return {link["id"] for link in json.loads(shown.stdout or "[]")}
+        time.sleep(0.01)
+    raise AssertionError(shown.stdout + shown.stderr)
 
 
 def start(cwd, *arguments):

@@ -29,7 +29,7 @@ def pipeline(recorder: Recorder, stages: dict[str, Any]) -> Callable[..., Unifie
     """Return a function that makes a pipeline of those stages whose telemetry is recorded."""
 
     def make(*patterns: str, **settings: Any) -> UnifiedPipeline:
-        plan = Plan.of(patterns or PROBES)
-        return UnifiedPipeline(plan, plugins=Plugins([]), **{**stages, **recorder.providers, **settings})
+        given = {"plugins": Plugins([]), **stages, **recorder.providers, **settings}
+        return UnifiedPipeline(Plan.of(patterns or PROBES), **given)
 
     return make

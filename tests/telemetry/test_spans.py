@@ -35,6 +35,13 @@ def test_a_step_is_the_parent_of_what_its_stages_do(pipeline, recorder):
     assert {span.context.trace_id for span in recorder.spans() if span.parent} == {step.context.trace_id}
 
 
+def test_what_has_a_parent_needs_no_link(pipeline, recorder):
+    running = pipeline()
+    running.step()
+    running.step()
+    assert not any(span.links for span in recorder.spans() if span.parent)
+
+
 def test_a_step_with_nothing_to_attach_injects_nothing(pipeline, recorder):
     running = pipeline(keep=True)
     running.step()
@@ -141,6 +148,18 @@ def test_what_is_taken_off_and_what_is_refused_is_counted(recorder):
     first, second = (dict(span.attributes) for span in recorder.spans("inject_probe"))
     assert (first["ebpf_bot.probes.attached"], first["ebpf_bot.probes.refused"]) == (1, 1)
     assert (second["ebpf_bot.probes.attached"], second["ebpf_bot.probes.detached"]) == (0, 1)
+
+
+def test_a_plugin_is_asked_for_nothing_that_was_not_decided(pipeline, recorder, stages):
+    """A plugin's `attach` never sees an empty list: many a kernel interface answers one with EINVAL."""
+    injection, seen = stages["injector"].injection, []
+    attach, detach = injection.attach, injection.detach
+    injection.attach = lambda rows: seen.append(("attach", len(rows))) or attach(rows)
+    injection.detach = lambda rows: seen.append(("detach", len(rows))) or detach(rows)
+    with pipeline() as running:
+        running.step()
+        running.step()
+    assert seen == [("attach", 3), ("detach", 2), ("detach", 1)]
 
 
 def test_plugins_are_named_as_the_plan_names_them(recorder):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Self
 
@@ -48,6 +48,7 @@ class OwnInjection:
     def __init__(self, probes: ProbeTable | None = None) -> None:
         self.probes = probes or ProbeTable.of(PROBES)
         self.attached: set[int] = set()
+        self.fired_between: list[int] = []
 
     def attach(self, rows: np.ndarray) -> Evidence:
         self.attached.update(rows.tolist())
@@ -73,11 +74,22 @@ class OwnInjection:
 
 
 class OwnReceiver:
-    """Sees each attached probe fire twice, and loses one signal, every time."""
+    """Sees each attached probe fire twice, and what has fired between; loses one signal every time.
+
+    Args:
+        hits: how often each fires instead.
+    """
+
+    def __init__(self, hits: int = 2) -> None:
+        self._hits = hits
 
     def receive(self, injection: OwnInjection, timeout: float) -> SignalBatch:
-        rows = np.array(sorted(injection.attached), np.int64)
-        batch = SignalBatch.counted(injection.probes, rows, np.full(len(rows), 2), time.time_ns())
+        counts = dict.fromkeys(sorted(injection.attached), self._hits)
+        for row in injection.fired_between:
+            counts[row] = counts.get(row, 0) + 1
+        injection.fired_between.clear()
+        rows, hits = np.array([*counts], np.int64), np.array([*counts.values()], np.int64)
+        batch = SignalBatch.counted(injection.probes, rows, hits, time.time_ns())
         return SignalBatch(batch.probes, batch.records, lost=1)
 
     def close(self) -> None:
@@ -126,16 +138,10 @@ def own_stages() -> dict[str, Any]:
     }
 
 
-def breaking(stage: object, method: str, error: Exception, *, after: int = 0) -> None:
-    """Let a method raise, from the call after the first `after` ones on."""
-    works: Callable[..., Any] = getattr(stage, method)
-    calls = 0
+def breaking(stage: object, method: str, error: Exception) -> None:
+    """Let a method raise from now on."""
 
     def broken(*args: Any, **named: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls > after:
-            raise error
-        return works(*args, **named)
+        raise error
 
     setattr(stage, method, broken)

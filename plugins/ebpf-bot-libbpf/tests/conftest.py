@@ -12,7 +12,6 @@ from pathlib import Path
 import attrs
 import numpy as np
 import pytest
-from ebpf_bot_core import Evidence, Mode, ProbePattern, ProbeTable, Scope, Verdict
 from ebpf_bot_libbpf.features import try_uprobe_multi
 from ebpf_bot_libbpf.injection import LibbpfInjection
 from ebpf_bot_libbpf.injector import LibbpfInjector
@@ -20,6 +19,8 @@ from ebpf_bot_libbpf.points import Point
 from ebpf_bot_libbpf.programs import Programs
 from ebpf_bot_libbpf.receiver import LibbpfReceiver
 from ebpf_bot_libbpf.sites import Sites
+
+from ebpf_bot_core import Evidence, Mode, ProbePattern, ProbeTable, Scope, Verdict
 
 Build = Callable[..., Path]
 SECONDS = 60
@@ -52,7 +53,9 @@ class Trial:
     counted: dict[str, int] = attrs.field(factory=dict)
     lost: int = 0
 
-    def run(self, *command: object, follow: bool = True, **options: object) -> subprocess.CompletedProcess[bytes]:
+    def run(
+        self, *command: object, follow: bool = True, **options: object
+    ) -> subprocess.CompletedProcess[bytes]:
         """Run a command to its end, as the one that is covered unless told otherwise."""
         argv = [str(part) for part in command]
         options = {"stdout": subprocess.PIPE} | options
@@ -130,7 +133,9 @@ def programs_in_kernel() -> Callable[[], dict[int, set[int]]]:
 
     def look() -> dict[int, set[int]]:
         def listed(what: str) -> list[dict[str, object]]:
-            shown = subprocess.run(["bpftool", "-j", what, "list"], check=True, stdout=subprocess.PIPE, timeout=SECONDS)
+            shown = subprocess.run(
+                ["bpftool", "-j", what, "list"], check=True, stdout=subprocess.PIPE, timeout=SECONDS
+            )
             return json.loads(shown.stdout)
 
         names = ("uprobe_hit", "uprobe_load", "uprobe_trial", "raw_hit", "tracepoint_hit", "syscall_hit")

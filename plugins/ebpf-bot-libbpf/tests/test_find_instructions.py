@@ -211,6 +211,18 @@ def test_a_library_begins_at_its_first_initialiser(
     assert _load_offset(path) == _offset_of(path, symbol)
 
 
+def test_the_relocation_says_what_the_linker_did_not_store(assemble: Assemble) -> None:
+    """GNU ld stores the address in the array too; others leave that to the relocation."""
+    path = assemble("library.so", CODE + ARRAY, "-shared", "-Wl,-Bsymbolic", "-Wl,-init=none")
+    array = re.search(r"\.init_array +INIT_ARRAY +\w+ (\w+)", _output("readelf", "-SW", path))
+    assert array is not None
+    at = int(array[1], 16)
+    content = bytearray(path.read_bytes())
+    content[at : at + 8] = bytes(8)
+    path.write_bytes(content)
+    assert _load_offset(path) == _offset_of(path, "begin")
+
+
 @pytest.mark.parametrize(
     "source",
     [

@@ -93,9 +93,7 @@ def test_a_tracepoint_whose_module_has_gone_raises(mounted: Tracefs, tmp_path: P
 
 def open_descriptors() -> set[str]:
     """Return the numbers and the targets of this process's descriptors."""
-    return {
-        f"{entry.name} {entry.readlink()}" for entry in Path("/proc/self/fd").iterdir() if entry.exists()
-    }
+    return {f"{entry.name} {entry.readlink()}" for entry in Path("/proc/self/fd").iterdir() if entry.exists()}
 
 
 def _privileged() -> bool:

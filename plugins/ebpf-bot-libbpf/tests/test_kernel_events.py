@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import resource
 import subprocess
 from collections import Counter
 
 import numpy as np
 import pytest
+
 from ebpf_bot_core import Reason, Scope, Verdict
 
 pytestmark = pytest.mark.live
@@ -83,7 +85,9 @@ def test_a_syscall_that_is_detached_is_quiet_and_the_others_stay(bench, build):
 
 @pytest.mark.parametrize("kind", ["rawtracepoint", "tracepoint:sched"])
 def test_the_end_of_every_process_is_seen_and_no_one_elses(bench, kind):
-    with bench.trial(f"{kind}:sched_process_exit", f"{kind}:sched_process_exec", f"{kind}:sched_process_fork") as trial:
+    with bench.trial(
+        f"{kind}:sched_process_exit", f"{kind}:sched_process_exec", f"{kind}:sched_process_fork"
+    ) as trial:
         trial.run("sh", "-c", "for i in 1 2 3 4 5 6 7 8 9 10; do /bin/true; done; exit 0")
         trial.run("sh", "-c", "/bin/true; exit 0", follow=False)
         assert trial.hits() == {"sched_process_exit": 11, "sched_process_exec": 11, "sched_process_fork": 10}
@@ -91,7 +95,11 @@ def test_the_end_of_every_process_is_seen_and_no_one_elses(bench, kind):
 
 def test_tracepoints_and_raw_tracepoints_and_syscalls_agree(bench, build):
     caller = build(CALLER, name="caller")
-    names = ("syscall:getppid", "tracepoint:syscalls:sys_enter_getppid", "tracepoint:syscalls:sys_exit_getppid")
+    names = (
+        "syscall:getppid",
+        "tracepoint:syscalls:sys_enter_getppid",
+        "tracepoint:syscalls:sys_exit_getppid",
+    )
     with bench.trial(*names, "rawtracepoint:sys_enter", "tracepoint:raw_syscalls:sys_enter") as trial:
         trial.run(caller)
         hits = trial.hits()
@@ -126,3 +134,20 @@ def test_a_row_that_was_not_found_is_refused_if_it_is_tried_all_the_same(bench):
         outcome = injection.attach(np.array([0, 1]))
         assert outcome.columns["verdict"].tolist() == [Verdict.REFUSED, Verdict.SILENT]
         assert outcome.columns["reason"][0] == Reason.NOT_FOUND
+
+
+def test_where_descriptors_run_out_the_rest_is_refused_and_the_command_still_starts(bench):
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        with bench.open("rawtracepoint:*") as (injection, found):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+            outcome = injection.attach(np.arange(len(found)))
+            verdicts = Counter(outcome.columns["verdict"].tolist())
+            assert 100 < verdicts[Verdict.SILENT] < 256
+            refused = outcome.columns["verdict"] == Verdict.REFUSED
+            assert set(outcome.columns["reason"][refused]) == {Reason.ATTACH_LIMIT}
+            assert "ulimit -n" in outcome.details[int(np.flatnonzero(refused)[0])]
+            with injection.follow():
+                assert subprocess.run("true", stdout=subprocess.PIPE, check=True, timeout=60)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+
 from ebpf_bot_core import BackendError, Reason, Scope, Verdict
 
 pytestmark = pytest.mark.live
@@ -185,7 +186,9 @@ def test_2000_functions_come_and_go_quickly(bench, many, capsys):
         injection.detach(rows)
         took = time.perf_counter() - began
     with capsys.disabled():
-        print(f"\n{len(rows)} functions: attach {attached - began:.3f} s, attach and detach {took:.3f} s")
+        sys.stdout.write(
+            f"\n{len(rows)} functions: attach {attached - began:.3f} s, attach and detach {took:.3f} s\n"
+        )
     assert took < 2
 
 
@@ -228,7 +231,7 @@ def test_a_file_that_was_replaced_since_it_was_examined_is_refused(bench, build)
     target = build(many_functions(10))
     with bench.open(f"uprobe:{target}:f0*") as (injection, found):
         other = shutil.copy(target, target.with_name("other"))
-        os.replace(other, target)
+        Path(other).replace(target)
         outcome = injection.attach(np.arange(len(found)))
         assert set(outcome.columns["verdict"]) == {Verdict.REFUSED}
         assert set(outcome.columns["reason"]) == {Reason.BINARY_REPLACED}
@@ -246,7 +249,7 @@ def test_a_file_that_was_removed_since_it_was_examined_is_refused(bench, build):
 def test_a_file_that_is_replaced_while_attached_makes_its_probes_blind(bench, many):
     with bench.trial(f"uprobe:{many}:f0*") as trial:
         assert not (trial.injection.inspect().columns["verdict"] == Verdict.BLIND).any()
-        os.replace(shutil.copy(many, many.with_name("other")), many)
+        Path(shutil.copy(many, many.with_name("other"))).replace(many)
         trial.run(many)
         assert trial.hits() == {}
         trial.injection.detach(trial.rows)

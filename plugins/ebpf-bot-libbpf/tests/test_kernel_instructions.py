@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
-from elftools.elf.elffile import ELFFile
-from ebpf_bot_core import Reason, Verdict
 from ebpf_bot_libbpf.points import Binary, FunctionPoint
+from elftools.elf.elffile import ELFFile
+
+from ebpf_bot_core import Reason, Verdict
 
 pytestmark = pytest.mark.live
 
@@ -34,8 +35,8 @@ def offsets_of():
     """Return the points of functions by name, also of those that the finder knows to be refused by the kernel."""
 
     def points(binary, names):
-        status = os.stat(binary)
-        with open(binary, "rb") as file:
+        status = binary.stat()
+        with binary.open("rb") as file:
             parsed = ELFFile(file)
             segments = [s for s in parsed.iter_segments("PT_LOAD") if s["p_flags"] & 1]
             address = {s.name: s["st_value"] for s in parsed.get_section_by_name(".symtab").iter_symbols()}
@@ -52,7 +53,11 @@ def offsets_of():
 @pytest.mark.parametrize("mapped", [False, True], ids=["nobody maps it", "a process maps it"])
 def test_those_that_cannot_be_probed_are_found_and_the_others_attached(bench, build, mapped, offsets_of):
     library = locked_library(build)
-    user = build('#include <unistd.h>\nint main(void) { read(0, (char[1]){0}, 1); return 0; }', str(library), name="user")
+    user = build(
+        "#include <unistd.h>\nint main(void) { read(0, (char[1]){0}, 1); return 0; }",
+        str(library),
+        name="user",
+    )
     process = subprocess.Popen([user], stdin=subprocess.PIPE) if mapped else None
     try:
         with bench.open_points(offsets_of(library, [f"f{i:03d}" for i in range(500)])) as injection:
@@ -135,7 +140,18 @@ INSTRUCTIONS = {
     "xchg_ax": "xchg %rax, %rcx",
     "lods": "lodsb",
 }
-HARMED = {"vpshufd", "vpcmpeqd", "vzeroupper", "vmovd", "vpor", "vpsubsb", "vpsubsw", "vcmpps", "vfnmadd", "xchg"} | {
+HARMED = {
+    "vpshufd",
+    "vpcmpeqd",
+    "vzeroupper",
+    "vmovd",
+    "vpor",
+    "vpsubsb",
+    "vpsubsw",
+    "vcmpps",
+    "vfnmadd",
+    "xchg",
+} | {
     "syscall_first",
     "rep",
 }
@@ -144,7 +160,7 @@ HARMED = {"vpshufd", "vpcmpeqd", "vzeroupper", "vmovd", "vpor", "vpsubsb", "vpsu
 @pytest.fixture
 def instructions(build, tmp_path):
     """A program that runs each of the instructions as a function and prints the registers that it leaves."""
-    if "avx2" not in open("/proc/cpuinfo").read().split():
+    if "avx2" not in Path("/proc/cpuinfo").read_text().split():
         pytest.skip("this CPU has no AVX2")
     functions = "\n".join(
         f".p2align 5\n.globl i_{name}\n.type i_{name}, @function\ni_{name}: {code}\nret\n.size i_{name}, .-i_{name}"

@@ -7,8 +7,10 @@ import shutil
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
+
 from ebpf_bot_core import Scope
 
 pytestmark = pytest.mark.live
@@ -19,6 +21,7 @@ WORKER = """
     #include <stdio.h>
     #include <stdlib.h>
     #include <string.h>
+    #include <sys/syscall.h>
     #include <sys/wait.h>
     #include <unistd.h>
 
@@ -26,6 +29,7 @@ WORKER = """
     __attribute__((noinline)) int after_exec(int x) { asm volatile(""); return x + 2; }
 
     void *thread(void *n) { for (long i = 0; i < (long) n; i++) work(i); return 0; }
+    void *crowd(void *n) { for (int i = 0; i < 500000; i++) syscall(SYS_getppid); return 0; }
     void *exec_again(void *self) { execl(self, self, "exec-ed", NULL); return 0; }
 
     int main(int c, char **v) {
@@ -45,6 +49,11 @@ WORKER = """
             pthread_t t[8];
             for (long i = 0; i < 8; i++) pthread_create(&t[i], 0, thread, (void *) (i + 1));
             for (int i = 0; i < 8; i++) pthread_join(t[i], 0);
+        }
+        if (!strcmp(what, "crowd")) {
+            pthread_t t[4];
+            for (long i = 0; i < 4; i++) pthread_create(&t[i], 0, crowd, 0);
+            for (int i = 0; i < 4; i++) pthread_join(t[i], 0);
         }
         if (!strcmp(what, "thread-forks")) {
             pthread_t t;
@@ -188,6 +197,42 @@ def test_a_child_that_ends_before_its_exec_hands_its_id_to_no_one(bench, worker)
         assert trial.hits() == {}
 
 
+def test_the_id_of_a_covered_thread_that_ended_covers_no_one(bench, worker):
+    with bench.trial(f"uprobe:{worker}:work") as trial:
+        with trial.injection.follow():
+            process = subprocess.Popen([worker, "once"])
+        process.wait(10)
+        taken = _start_with_id(process.pid, [worker, "once"])
+        assert taken == process.pid, "could not have an id given out again"
+        assert trial.hits() == {"work": 1}
+
+
+def test_a_thread_that_is_started_meanwhile_does_not_take_the_childs_place(bench, worker):
+    """The child has forked and not executed anything yet when its parent, within the context, starts a thread."""
+    reader, writer = os.pipe()
+    with bench.trial(f"uprobe:{worker}:work") as trial:
+        with trial.injection.follow():
+            child = os.fork()
+            if not child:
+                os.read(reader, 1)
+                os.execv(worker, [str(worker), "once"])
+            thread = threading.Thread(target=int)
+            thread.start()
+            thread.join(10)
+        os.write(writer, b"!")
+        os.waitpid(child, 0)
+        assert trial.hits() == {"work": 1}
+    os.close(reader)
+    os.close(writer)
+
+
+def test_no_hit_of_threads_that_run_at_once_is_lost(bench, worker):
+    """Of syscalls, since they come so fast that two CPUs do meet at one counter."""
+    with bench.trial("syscall:getppid") as trial:
+        trial.run(worker, "crowd")
+        assert trial.hits() == {"getppid": 4 * 500_000}
+
+
 def test_two_commands_can_be_covered(bench, worker):
     with bench.trial(f"uprobe:{worker}:work") as trial:
         trial.run(worker, "once")
@@ -227,7 +272,7 @@ def test_an_exec_of_the_command_is_an_opportunity_for_the_kernels_probes(bench, 
 
 def _start_with_id(wanted, command):
     """Run a command under a thread id that is free, as a checkpoint restorer does; return the id it had."""
-    with open("/proc/sys/kernel/ns_last_pid", "r+") as last:
+    with Path("/proc/sys/kernel/ns_last_pid").open("r+") as last:
         for _ in range(200):
             last.seek(0)
             last.write(str(wanted - 1))

@@ -80,6 +80,10 @@ def _checks(plugins: Plugins) -> Iterator[Diagnosis]:
         try:
             yield from function()
         except Exception as error:  # noqa: BLE001 - one plugin's defect must not hide the others' findings
-            yield Diagnosis(name, ok=False, found=f"its diagnosis failed: {type(error).__name__}: {error}",
-                needed=name == "libbpf",)
+            yield Diagnosis(
+                name,
+                ok=False,
+                found=f"its diagnosis failed: {type(error).__name__}: {error}",
+                needed=name == "libbpf",
+            )
     yield diagnose()

@@ -13,8 +13,8 @@ from ebpf_bot_core.hookspecs import hookimpl
 from ebpf_bot_core.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from ebpf_bot_core.pipeline import Step
     from ebpf_bot_core.run import Run
+    from ebpf_bot_core.step import Step
 
 __all__ = ["Progress"]
 

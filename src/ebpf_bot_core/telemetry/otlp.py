@@ -78,9 +78,11 @@ def _begin(destination: Destination) -> Export | None:
         with _quiet_grpc():
             from ebpf_bot_core.telemetry.sdk import Export  # noqa: PLC0415 - 0.4 s, paid only to export
         return Export(destination)
-    except ImportError:
+    except ImportError as error:
         if destination.asked_for:
-            _log.warning("telemetry is not exported: the OpenTelemetry SDK is not installed; %s", _INSTALL)
+            _log.warning(
+                "telemetry is not exported: the OpenTelemetry SDK is missing: %s; %s", error, _INSTALL
+            )
     except Exception as error:  # noqa: BLE001 - a malformed variable must not end the run
         _log.warning("telemetry is not exported: %s: %s", type(error).__name__, error)
     return None
@@ -112,8 +114,8 @@ def diagnose() -> Diagnosis:
     try:
         with _quiet_grpc():
             from ebpf_bot_core.telemetry.sdk import try_out  # noqa: PLC0415 - likewise
-    except ImportError:
-        return Diagnosis(subject, ok=False, found="SDK not installed", remedy=_INSTALL)
+    except ImportError as error:
+        return Diagnosis(subject, ok=False, found=f"the SDK is missing: {error}", remedy=_INSTALL)
     if not destination.asked_for and not destination.answers():
         return Diagnosis(
             subject, ok=False, found=f"nobody answers at {destination.where()}", remedy=destination.hint

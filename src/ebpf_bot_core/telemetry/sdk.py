@@ -140,8 +140,8 @@ class Export:
         late = [signal for signal, thread in flushing.items() if thread.is_alive()]
         if late:
             self.delivery.give_up(late, reason)
-            # A thread that still waits in gRPC when the interpreter exits can take the process down with it. It
-            # comes back when its channel is closed.
+            # Closing its channel brings a thread back that waits in gRPC; else it would still be in there, in C, while
+            # the interpreter is torn down around it.
             hanging_up = [_in_background(self._exporters[signal].shutdown) for signal in late]
             with contextlib.suppress(KeyboardInterrupt):
                 _join([*flushing.values(), *hanging_up], deadline)

@@ -28,6 +28,7 @@ pytest.register_assert_rewrite(
 )
 
 from ebpf_bot_core.testing.injectors import InjectorTests  # noqa: E402 - after the line above
+from ebpf_bot_core.testing.processes import in_child, in_children  # noqa: E402
 from ebpf_bot_core.testing.processors import ProcessorTests  # noqa: E402
 from ebpf_bot_core.testing.same import plain_signals  # noqa: E402
 from ebpf_bot_core.testing.samples import (  # noqa: E402
@@ -53,6 +54,8 @@ __all__ = [
     "StoreTests",
     "batches",
     "evidence",
+    "in_child",
+    "in_children",
     "plain_signals",
     "probe_names",
     "probe_tables",

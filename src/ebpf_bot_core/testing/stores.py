@@ -92,8 +92,8 @@ class StoreTests(StoreRecordTests):
 
     def test_processes_write_different_runs_at_once(self, path: Path) -> None:
         """Their records do not mix, and none is lost."""
-        runs = [sample_run(number) for number in range(3)]
-        each = 12
+        runs = [sample_run(number) for number in range(6)]
+        each = 6
 
         def write(run: Run) -> None:
             self.save(path, *(numbered_record(run, number) for number in range(1, each + 1)))

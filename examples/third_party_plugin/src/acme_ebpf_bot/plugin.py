@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -64,19 +64,19 @@ def _threads(options: ThreadsOptions) -> SignalProcessor:
     return OnlyThreads(options.names)
 
 
-def _records(options: RecordsOptions) -> Any:
+def _records(options: RecordsOptions) -> SignalStore:
     from acme_ebpf_bot.records import RecordStore  # noqa: PLC0415 - likewise
 
     return RecordStore(options.path)
 
 
-def _injector(options: LogOptions) -> Any:
+def _injector(options: LogOptions) -> ProbeInjector:
     from acme_ebpf_bot.bpftrace_log import LogInjector  # noqa: PLC0415 - likewise
 
     return LogInjector(options.listing, options.log)
 
 
-def _receiver() -> Any:
+def _receiver() -> SignalReceiver:
     from acme_ebpf_bot.bpftrace_log import LogReceiver  # noqa: PLC0415 - likewise
 
     return LogReceiver()

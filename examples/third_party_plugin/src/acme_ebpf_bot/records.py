@@ -38,7 +38,7 @@ class RecordStore:
         payload = _pack(run, signals, evidence)
         with _clear_errors(self._path), open(self._path, "ab+") as file:  # noqa: PTH123 - opened as bytes, to append
             fcntl.flock(file, fcntl.LOCK_EX)
-            self._check(file)
+            self._check(file, beginnings=True)
             # Whatever follows the last whole record was left by a writer that was killed.
             end = max((end for end, _ in _payloads(file, self._end)), default=self._end)
             record = _HEAD.pack(len(payload), zlib.crc32(payload)) + payload
@@ -85,10 +85,11 @@ class RecordStore:
             for _, payload in _payloads(file, 0):
                 yield _unpack(payload)
 
-    def _check(self, file: Any) -> None:
+    def _check(self, file: Any, *, beginnings: bool = False) -> None:
         file.seek(0)
         start = file.read(len(_MAGIC))
-        if not _MAGIC.startswith(start):
+        # A writer that was killed at once, or found the disk full, may have left no more than a beginning.
+        if start != _MAGIC and not (beginnings and _MAGIC.startswith(start)):
             raise StoreError(f"{self._path} is no file of records", hint="give the path of a new file")
 
 

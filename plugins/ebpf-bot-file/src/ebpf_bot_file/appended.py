@@ -1,6 +1,6 @@
 """The fields that a receiver appended to its signals, as JSON: name, numpy type, and all values.
 
-JSON has neither bytes nor infinities: bytes are strings as in `text.py`, and numbers that are not finite are the
+JSON has neither bytes nor infinities: bytes are strings as in `ebpf_bot_core.escape_bytes`, and numbers that are not finite are the
 strings `nan`, `inf` and `-inf`.
 """
 
@@ -12,8 +12,14 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ebpf_bot_core import SIGNAL_DTYPE, StoreError
-from ebpf_bot_file.text import bytes_of, bytes_to_text, string_of, string_to_text
+from ebpf_bot_core import (
+    SIGNAL_DTYPE,
+    StoreError,
+    escape_bytes,
+    escape_string,
+    unescape_bytes,
+    unescape_string,
+)
 
 __all__ = ["appended_dtype", "from_plain", "to_plain"]
 
@@ -31,7 +37,7 @@ def to_plain(records: NDArray[np.void]) -> dict[str, dict[str, Plain]]:
         StoreError: a field is of a type that JSON cannot keep: an object, a complex number, a date, a structure.
     """
     return {
-        string_to_text(name): {
+        escape_string(name): {
             "type": records.dtype[name].base.str,
             "shape": records.dtype[name].shape,
             "values": _values(name, records[name]),
@@ -55,13 +61,13 @@ def _values(name: str, values: NDArray[Any]) -> Plain:
         return _each(values.tolist(), lambda number: number if np.isfinite(number) else str(number))
     if dtype.kind in "biuf":
         return np.ascontiguousarray(values, dtype.newbyteorder("="))
-    return _each(values.tolist(), string_to_text if dtype.kind == "U" else bytes_to_text)
+    return _each(values.tolist(), escape_string if dtype.kind == "U" else escape_bytes)
 
 
 def appended_dtype(plain: dict[str, dict[str, Plain]]) -> np.dtype[Any]:
     """Return the dtype of signals with these appended fields."""
     fields: list[Any] = [
-        (string_of(name), field["type"], tuple(field["shape"])) for name, field in plain.items()
+        (unescape_string(name), field["type"], tuple(field["shape"])) for name, field in plain.items()
     ]
     return np.dtype([*SIGNAL_DTYPE.descr, *fields])
 
@@ -69,7 +75,7 @@ def appended_dtype(plain: dict[str, dict[str, Plain]]) -> np.dtype[Any]:
 def from_plain(plain: dict[str, dict[str, Plain]], into: NDArray[np.void]) -> None:
     """Fill the appended fields of `into` from what `to_plain` has made."""
     for text, field in plain.items():
-        name = string_of(text)
+        name = unescape_string(text)
         decode = _DECODE.get(into.dtype[name].base.kind)
         values = _each(field["values"], decode) if decode else field["values"]
         into[name] = np.array(values, into.dtype[name].base).reshape(into[name].shape)
@@ -82,7 +88,7 @@ def _each(value: Plain, change: Callable[[Any], Plain]) -> Plain:
 
 _DECODE: Final[dict[str, Callable[[Any], Any]]] = {
     "f": float,
-    "S": bytes_of,
-    "U": string_of,
-    "V": bytes_of,
+    "S": unescape_bytes,
+    "U": unescape_string,
+    "V": unescape_bytes,
 }

@@ -8,7 +8,7 @@
                  "tid": [...], "cpu": [...], "comm": [...], "extra": {}}}
 
 `signals.probe` counts within `signals.probes`, so a record can be read without any other. Without signals `signals` is
-null. Times are ns since the Unix epoch; all text is as in `text.py`.
+null. Times are ns since the Unix epoch; all text is as in `ebpf_bot_core.escape_bytes`.
 """
 
 from __future__ import annotations
@@ -33,9 +33,12 @@ from ebpf_bot_core import (
     SignalBatch,
     StoreError,
     Verdict,
+    escape_bytes,
+    escape_string,
+    unescape_bytes,
+    unescape_string,
 )
 from ebpf_bot_file.appended import appended_dtype, from_plain, to_plain
-from ebpf_bot_file.text import bytes_of, bytes_to_text, string_of, string_to_text
 
 __all__ = ["MALFORMED", "Record", "encode"]
 
@@ -101,19 +104,19 @@ class Record:
     def run(self) -> Run:
         """The run; one of `MALFORMED` if it makes no sense, as for the other parts."""
         plain = self.plain["run"]
-        text = {name: string_of(plain[name]) for name in _TEXTS}
+        text = {name: unescape_string(plain[name]) for name in _TEXTS}
         return Run(
             id=text["id"],
             backend=text["backend"],
             plan_name=text["plan_name"],
             plan_digest=text["plan_digest"],
-            host=Host(**{name: string_of(value) for name, value in plain["host"].items()}),
+            host=Host(**{name: unescape_string(value) for name, value in plain["host"].items()}),
             mode=Mode(plain["mode"]),
             scope=Scope(plain["scope"]),
             started=text["started"],
             seconds=plain["seconds"],
             steps=plain["steps"],
-            command=tuple(string_of(argument) for argument in plain["command"]),
+            command=tuple(unescape_string(argument) for argument in plain["command"]),
             exit_status=plain["exit_status"],
             finished=plain["finished"],
             trace_id=text["trace_id"],
@@ -122,7 +125,7 @@ class Record:
     @property
     def run_id(self) -> str:
         """The id of the run."""
-        return string_of(self.plain["run"]["id"])
+        return unescape_string(self.plain["run"]["id"])
 
     @property
     def evidence(self) -> Evidence:
@@ -133,7 +136,7 @@ class Record:
         columns["reason"] = [_REASONS[code] for code in plain["reason"]]
         for name in _COUNTED:
             columns[name] = np.array(plain[name], EVIDENCE_DTYPE[name])
-        details = {i: string_of(text) for i, text in enumerate(plain["detail"]) if text}
+        details = {i: unescape_string(text) for i, text in enumerate(plain["detail"]) if text}
         return Evidence(_table(plain["probes"]), columns, details, plain["signals_lost"])
 
     @property
@@ -145,7 +148,7 @@ class Record:
         records: NDArray[np.void] = np.zeros(len(plain["time"]), appended_dtype(plain["extra"]))
         for name in (*_INTEGERS, "probe"):
             records[name] = np.array(plain[name], SIGNAL_DTYPE[name])
-        names = {text: bytes_of(text) for text in set(plain["comm"])}
+        names = {text: unescape_bytes(text) for text in set(plain["comm"])}
         records["comm"] = [names[text] for text in plain["comm"]]
         from_plain(plain["extra"], records)
         if records["probe"].max() >= len(plain["probes"]):
@@ -159,9 +162,9 @@ _TEXTS: Final = ("id", "backend", "plan_name", "plan_digest", "started", "trace_
 def _run_to_plain(run: Run) -> dict[str, Any]:
     plain = attrs.asdict(run)
     for name in _TEXTS:
-        plain[name] = string_to_text(plain[name])
-    plain["host"] = {name: string_to_text(text) for name, text in plain["host"].items()}
-    plain["command"] = [string_to_text(text) for text in run.command]
+        plain[name] = escape_string(plain[name])
+    plain["host"] = {name: escape_string(text) for name, text in plain["host"].items()}
+    plain["command"] = [escape_string(text) for text in run.command]
     return plain
 
 
@@ -169,10 +172,10 @@ def _evidence_to_plain(evidence: Evidence) -> dict[str, Any]:
     columns = evidence.columns
     return {
         "signals_lost": evidence.signals_lost,
-        "probes": [string_to_text(name) for name in evidence.probes],
+        "probes": [escape_string(name) for name in evidence.probes],
         "verdict": [_LABELS[number] for number in columns["verdict"].tolist()],
         "reason": [_CODES[number] for number in columns["reason"].tolist()],
-        "detail": [string_to_text(evidence.details.get(row, "")) for row in range(len(columns))],
+        "detail": [escape_string(evidence.details.get(row, "")) for row in range(len(columns))],
         **{name: np.ascontiguousarray(columns[name]) for name in _COUNTED},
     }
 
@@ -190,9 +193,9 @@ def _signals_to_plain(signals: SignalBatch) -> dict[str, Any]:
     # Few probes fire in one step, so the record names only these and counts among them.
     place = np.cumsum(used) - 1
     comms = records["comm"].tolist()
-    texts = {raw: bytes_to_text(raw) for raw in set(comms)}
+    texts = {raw: escape_bytes(raw) for raw in set(comms)}
     return {
-        "probes": [string_to_text(signals.probes[row]) for row in np.flatnonzero(used).tolist()],
+        "probes": [escape_string(signals.probes[row]) for row in np.flatnonzero(used).tolist()],
         **{name: np.ascontiguousarray(records[name]) for name in _INTEGERS},
         "probe": place[records["probe"]],
         "comm": [texts[raw] for raw in comms],
@@ -201,4 +204,4 @@ def _signals_to_plain(signals: SignalBatch) -> dict[str, Any]:
 
 
 def _table(texts: list[str]) -> ProbeTable:
-    return ProbeTable(tuple(string_of(text) for text in texts))
+    return ProbeTable(tuple(unescape_string(text) for text in texts))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ebpf_bot_core import Reason
 from ebpf_bot_libbpf.attacher import Refusal
+from ebpf_bot_libbpf.descriptors import refuse_if_scarce
 from ebpf_bot_libbpf.kernel_error import KernelError
 from ebpf_bot_libbpf.points import Binary
 
@@ -46,6 +47,7 @@ class HeldBinary:
         path = self.file.path
         try:
             if self._fd < 0:
+                refuse_if_scarce(f"open {path}")
                 # Non-blocking, in case a FIFO took the file's place.
                 self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:
@@ -54,6 +56,8 @@ class HeldBinary:
             return Refusal(Reason.UNREADABLE, f"{path} may not be read any more")
         except OSError as error:
             return Refusal.of(KernelError(f"open {path}", error.errno or 0))
+        except KernelError as error:
+            return Refusal.of(error)
         if not self._is_examined(os.fstat(self._fd)):
             return Refusal(Reason.BINARY_REPLACED, f"{path} was changed after it was examined")
         return None

@@ -22,16 +22,20 @@ SECCOMP_HINT = (
 
 
 def cannot_work(error: KernelError) -> BackendError:
-    """Return the error to show when the programs could not be loaded or attached, with the likeliest cause."""
-    message, hint = _cause(error)
-    return BackendError(f"backend 'libbpf': {message}", hint=hint, errno=error.errno, log=error.log)
+    """Return the error to show when the programs could not be loaded or attached, with the likeliest cause.
+
+    Its errno is EPERM wherever a privilege is missing, for with CAP_BPF alone the verifier says EINVAL.
+    """
+    privileges = Privileges.here()
+    denied = bool(privileges.missing) or error.errno in (errno.EPERM, errno.EACCES)
+    message, hint = _who_forbids(error, privileges) if denied else _what_lacks(error)
+    number = errno.EPERM if denied else error.errno
+    return BackendError(f"backend 'libbpf': {message}", hint=hint, errno=number, log=error.log)
 
 
-def _cause(error: KernelError) -> tuple[str, str]:
-    """Return what went wrong, and a hint."""
+def _what_lacks(error: KernelError) -> tuple[str, str]:
+    """Return what the kernel lacks, and a hint."""
     kernel = platform.release()
-    if error.errno in (errno.EPERM, errno.EACCES):
-        return _who_forbids(error)
     if error.errno == errno.ENOSYS:
         return f"kernel {kernel} has no bpf(2)", "use a kernel built with CONFIG_BPF_SYSCALL"
     if try_program() is None and try_uprobe_multi() is not None:
@@ -42,8 +46,8 @@ def _cause(error: KernelError) -> tuple[str, str]:
     return error.message, "`ebpf-bot doctor` shows what works here; --debug shows the verifier's log"
 
 
-def _who_forbids(error: KernelError) -> tuple[str, str]:
-    privileges = Privileges.here()
+def _who_forbids(error: KernelError, privileges: Privileges) -> tuple[str, str]:
+    """Return what stands in the way, and a hint."""
     if privileges.missing:
         return f"{error.message}, without {' and '.join(privileges.missing)}", CAPABILITIES_HINT
     if privileges.filtered:

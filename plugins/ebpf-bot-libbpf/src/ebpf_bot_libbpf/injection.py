@@ -85,6 +85,7 @@ class LibbpfInjection:
 
     def attach(self, rows: NDArray[np.intp]) -> Evidence:
         """Attach many probes at once; all functions of one binary cost about as much as one."""
+        self._refuse_if_closed()
         self._attached[rows] = True
         for load in self._loads:
             load.attach()
@@ -102,24 +103,32 @@ class LibbpfInjection:
         return self._outcome(rows)
 
     def detach(self, rows: NDArray[np.intp]) -> None:
-        """Detach many probes at once; with `keep`, return when no more hits can come."""
+        """Detach many probes at once.
+
+        Those that have fired are out of it at once. Where others are among them, or every hit counts, this takes
+        until the kernel has let go of them, 30-60 ms, so that none is counted after it.
+        """
+        self._refuse_if_closed()
         staying = self._attached.copy()
         staying[rows] = False
         if self._keep and staying.any():
             raise BackendError("probes whose every hit counts can only be detached all at once")
         self._look_after_binaries(at_once=True)
-        self._take_off(self._live & ~self._sites.of_rows(staying))
+        leaving = self._live & ~self._sites.of_rows(staying)
+        self._take_off(leaving)
         self._attached = staying
-        if self._keep:
+        if self._keep or not self._programs.counters.snapshot()[leaving].all():
             self._closer.wait()
 
     def inspect(self) -> Evidence:
         """Say what is known of the whole table beside hits; about 20 ns a row."""
+        self._refuse_if_closed()
         self._look_after_binaries()
         return self._inspection.evidence(self._tried)
 
     def follow(self) -> AbstractContextManager[None]:
         """Cover the child that the calling thread starts within the context, from its exec on."""
+        self._refuse_if_closed()
         return self._scope.follow() if self._scope else nullcontext()
 
     def close(self) -> None:
@@ -141,6 +150,10 @@ class LibbpfInjection:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def _refuse_if_closed(self) -> None:
+        if self.closed:
+            raise BackendError("the injection is closed")
 
     def _attacher(self, group: SiteGroup) -> Attacher:
         if isinstance(group.kind, FunctionKind):

@@ -48,7 +48,10 @@ class Programs:
         return self._object.programs[name]
 
     def lost(self) -> int:
-        """Return how many runs of the programs the kernel has left out, because one was running on that CPU."""
+        """Return how many runs of the programs the kernel has left out, because one was running on that CPU.
+
+        In scope COMMAND some of them may have been runs for others, which would not have counted.
+        """
         return sum(map(syscalls.recursion_misses, self._object.programs.values()))
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from ebpf_bot_libbpf import syscalls
 from ebpf_bot_libbpf.closing import Closer
+from ebpf_bot_libbpf.kernel_error import KernelError
 from ebpf_bot_libbpf.programs import Programs
 
 __all__ = ["CommandScope"]
@@ -27,8 +28,12 @@ class CommandScope:
         self._programs = programs
         self._closer = closer
         self._links: list[int] = []
-        for tracepoint, program in _WATCHED.items():
-            self._links.append(syscalls.open_raw_tracepoint(programs[program], tracepoint))
+        try:
+            for tracepoint, program in _WATCHED.items():
+                self._links.append(syscalls.open_raw_tracepoint(programs[program], tracepoint))
+        except KernelError:
+            self.close()
+            raise
 
     @contextmanager
     def follow(self) -> Iterator[None]:

@@ -1,6 +1,6 @@
 """Keeps the fields that a receiver appended to its signals: one JSON object a signal, and their types a batch.
 
-JSON has neither bytes nor infinities: bytes are text as in `text.py`, and numbers that are not finite are the strings
+JSON has neither bytes nor infinities: bytes are text as in `ebpf_bot_core.escape_bytes`, and numbers that are not finite are the strings
 `nan`, `inf` and `-inf`.
 """
 
@@ -14,8 +14,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ebpf_bot_core import SIGNAL_DTYPE, StoreError
-from ebpf_bot_sqlite.text import bytes_of, bytes_to_text
+from ebpf_bot_core import SIGNAL_DTYPE, StoreError, escape_bytes, unescape_bytes
 
 __all__ = ["appended_dtype", "describe", "from_json", "to_json"]
 
@@ -83,7 +82,7 @@ def _finite_or_word(number: float) -> float | str:
 
 _ENCODE: Final[dict[str, Callable[[Any], Plain]]] = {
     "f": _finite_or_word,
-    "S": bytes_to_text,
-    "V": bytes_to_text,
+    "S": escape_bytes,
+    "V": escape_bytes,
 }
-_DECODE: Final[dict[str, Callable[[Any], Any]]] = {"f": float, "S": bytes_of, "V": bytes_of}
+_DECODE: Final[dict[str, Callable[[Any], Any]]] = {"f": float, "S": unescape_bytes, "V": unescape_bytes}

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from ebpf_bot_core import StoreError
-from ebpf_bot_sqlite.failures import LOCK_SECONDS, explained
+from ebpf_bot_sqlite.failures import LOCK_SECONDS, reading, writing
 from ebpf_bot_sqlite.schema import State, create, state_of
 
 __all__ = ["open_to_read", "open_to_write"]
@@ -23,13 +23,18 @@ def open_to_read(path: str) -> sqlite3.Connection:
     """
     if not _is_there(path):
         raise _missing(path)
-    with explained(path, "read"):
+    with reading(path):
+        if _may_write(path):
+            # Only a connection that could write takes the write-ahead log and its index away when it is the last.
+            connection = _checked(path, "mode=rw")
+            connection.execute("PRAGMA query_only = ON")
+            return connection
         try:
             return _checked(path, "mode=ro")
         except sqlite3.OperationalError:
-            # On a read-only file system SQLite cannot make the index of the write-ahead log. Without a log there is
-            # no need for one: the file is complete, and cannot change under us.
-            if os.access(Path(path).absolute().parent, os.W_OK) or Path(f"{path}-wal").exists():
+            # In a read-only directory SQLite cannot make the index of the log. Without a log there is no need for
+            # one: the file is complete.
+            if Path(f"{path}-wal").exists():
                 raise
             return _checked(path, "mode=ro&immutable=1")
 
@@ -41,7 +46,7 @@ def open_to_write(path: str) -> sqlite3.Connection:
         StoreError: it cannot be made or written, or is something else.
     """
     _is_there(path)
-    with explained(path, "write"):
+    with writing(path):
         connection = _connect(path, "mode=rwc")
         try:
             state_of(connection, path)
@@ -78,6 +83,10 @@ def _is_there(path: str) -> bool:
             f"cannot use store {path}: it is {what}", hint="choose another path with --store sqlite:PATH"
         )
     return True
+
+
+def _may_write(path: str) -> bool:
+    return os.access(path, os.W_OK) and os.access(Path(path).absolute().parent, os.W_OK)
 
 
 def _missing(path: str) -> StoreError:

@@ -9,7 +9,7 @@ from typing import Final
 
 from ebpf_bot_core import StoreError
 
-__all__ = ["LOCK_SECONDS", "explained"]
+__all__ = ["LOCK_SECONDS", "reading", "writing"]
 
 LOCK_SECONDS: Final = 10.0
 """How long a save waits for another process's save to end."""
@@ -43,25 +43,39 @@ _CAUSES: Final = {
 
 
 @contextlib.contextmanager
-def explained(path: str, doing: str) -> Iterator[None]:
-    """Turn what SQLite raises into a StoreError.
+def reading(path: str) -> Iterator[None]:
+    """Turn what goes wrong in reading the database into a StoreError; `path` is as the user wrote it."""
+    with _explained(path, "read"):
+        try:
+            yield
+        except (KeyError, OverflowError, ValueError) as error:
+            raise StoreError(
+                f"cannot read store {path}: it holds something that this version does not know ({error})",
+                hint=f"was it changed by hand, or written by a newer version? {_ELSEWHERE}",
+            ) from error
 
-    Args:
-        path: the database, as the user wrote it.
-        doing: `read` or `write`, for the message.
-    """
+
+@contextlib.contextmanager
+def writing(path: str) -> Iterator[None]:
+    """Turn what goes wrong in writing the database into a StoreError; `path` is as the user wrote it."""
+    with _explained(path, "write"):
+        try:
+            yield
+        except OverflowError as error:
+            raise StoreError(
+                f"cannot write store {path}: a count is beyond 63 bits",
+                hint="SQLite holds no larger integers; the store `file` does",
+            ) from error
+
+
+@contextlib.contextmanager
+def _explained(path: str, doing: str) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
         # The low byte is the primary code; the others say more than a user can act on.
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
-        cause, hint = _CAUSES.get(
-            code, (what, f"is this SQLite too old, or the file changed by hand? {_ELSEWHERE}")
-        )
+        unknown = what, f"is this SQLite too old, or was the file changed by hand? {_ELSEWHERE}"
+        cause, hint = _CAUSES.get(code, unknown)
         raise StoreError(f"cannot {doing} store {path}: {cause}", hint=hint) from error
-    except OverflowError as error:
-        raise StoreError(
-            f"cannot {doing} store {path}: a count is beyond 63 bits",
-            hint="SQLite holds no larger integers; the store `file` does",
-        ) from error

@@ -10,10 +10,18 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from ebpf_bot_core import Evidence, ProbeTable, Run, SignalBatch, StoreError
+from ebpf_bot_core import (
+    Evidence,
+    ProbeTable,
+    Run,
+    SignalBatch,
+    StoreError,
+    escape_string,
+    unescape_bytes,
+    unescape_string,
+)
 from ebpf_bot_sqlite.appended import appended_dtype, from_json
 from ebpf_bot_sqlite.rows import EVIDENCE_COLUMNS, RUN_COLUMNS, evidence_of, run_of
-from ebpf_bot_sqlite.text import bytes_of, string_of, string_to_text
 
 __all__ = ["SavedSignals", "read_evidence", "read_runs"]
 
@@ -43,7 +51,7 @@ def read_evidence(connection: sqlite3.Connection, run_id: str) -> Evidence:
 
 def _find(connection: sqlite3.Connection, run_id: str) -> tuple[int, int]:
     found = connection.execute(
-        "SELECT number, signals_lost FROM runs WHERE id = ?", (string_to_text(run_id),)
+        "SELECT number, signals_lost FROM runs WHERE id = ?", (escape_string(run_id),)
     ).fetchone()
     if found is None:
         raise StoreError(f"no run {run_id!r} in the store", hint="`ebpf-bot report --json` lists the runs")
@@ -83,7 +91,7 @@ class SavedSignals:
         ]
         rows = np.zeros(numbered[-1][0] + 1 if numbered else 0, np.int64)
         rows[[number for number, _ in numbered]] = np.arange(len(numbered))
-        return cls(pieces, ProbeTable(tuple(string_of(name) for _, name in numbered)), rows)
+        return cls(pieces, ProbeTable(tuple(unescape_string(name) for _, name in numbered)), rows)
 
     def read(self, connection: sqlite3.Connection, piece: tuple[int, int, int, str]) -> SignalBatch:
         """Return one of the pieces."""
@@ -103,7 +111,7 @@ class SavedSignals:
         for name, values in zip(_PLAIN, plain, strict=True):
             records[name] = values
         records["probe"] = self.rows[np.array(probe)]
-        names = {text: bytes_of(text) for text in set(comm)}
+        names = {text: unescape_bytes(text) for text in set(comm)}
         records["comm"] = [names[text] for text in comm]
         if extra[0] is not None:
             from_json(extra, records)

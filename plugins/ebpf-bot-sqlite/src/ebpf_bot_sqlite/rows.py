@@ -8,8 +8,17 @@ from typing import Any, Final
 
 import numpy as np
 
-from ebpf_bot_core import EVIDENCE_DTYPE, Evidence, Host, Mode, ProbeTable, Run, Scope
-from ebpf_bot_sqlite.text import string_of, string_to_text
+from ebpf_bot_core import (
+    EVIDENCE_DTYPE,
+    Evidence,
+    Host,
+    Mode,
+    ProbeTable,
+    Run,
+    Scope,
+    escape_string,
+    unescape_string,
+)
 
 __all__ = ["EVIDENCE_COLUMNS", "RUN_COLUMNS", "evidence_of", "evidence_rows", "run_of", "run_row"]
 
@@ -43,16 +52,16 @@ def run_row(run: Run) -> Row:
     texts = (run.id, run.backend, run.plan_name, run.plan_digest)
     host = (run.host.kernel, run.host.machine, run.host.boot_id)
     return (
-        *map(string_to_text, (*texts, *host)),
+        *map(escape_string, (*texts, *host)),
         run.mode.value,
         run.scope.value,
-        string_to_text(run.started),
+        escape_string(run.started),
         run.seconds,
         run.steps,
         json.dumps(run.command),
         run.exit_status,
         run.finished,
-        string_to_text(run.trace_id),
+        escape_string(run.trace_id),
     )
 
 
@@ -60,20 +69,24 @@ def run_of(row: Row) -> Run:
     """Return the run that `run_row` has made a row of."""
     value = dict(zip(RUN_COLUMNS, row, strict=True))
     return Run(
-        id=string_of(value["id"]),
-        backend=string_of(value["backend"]),
-        plan_name=string_of(value["plan_name"]),
-        plan_digest=string_of(value["plan_digest"]),
-        host=Host(string_of(value["kernel"]), string_of(value["machine"]), string_of(value["boot_id"])),
+        id=unescape_string(value["id"]),
+        backend=unescape_string(value["backend"]),
+        plan_name=unescape_string(value["plan_name"]),
+        plan_digest=unescape_string(value["plan_digest"]),
+        host=Host(
+            unescape_string(value["kernel"]),
+            unescape_string(value["machine"]),
+            unescape_string(value["boot_id"]),
+        ),
         mode=Mode(value["mode"]),
         scope=Scope(value["scope"]),
-        started=string_of(value["started"]),
+        started=unescape_string(value["started"]),
         seconds=value["seconds"],
         steps=value["steps"],
         command=tuple(json.loads(value["command"])),
         exit_status=value["exit_status"],
         finished=bool(value["finished"]),
-        trace_id=string_of(value["trace_id"]),
+        trace_id=unescape_string(value["trace_id"]),
     )
 
 
@@ -85,7 +98,7 @@ def evidence_rows(evidence: Evidence, run: int, probes: Sequence[int]) -> list[R
         run: the number of its run.
         probes: the number of each of its probes.
     """
-    details = {row: string_to_text(text) for row, text in evidence.details.items()}
+    details = {row: escape_string(text) for row, text in evidence.details.items()}
     return [
         (run, probe, *columns, details.get(i, ""))
         for i, (probe, columns) in enumerate(zip(probes, evidence.columns.tolist(), strict=True))
@@ -95,5 +108,7 @@ def evidence_rows(evidence: Evidence, run: int, probes: Sequence[int]) -> list[R
 def evidence_of(rows: Sequence[Row], signals_lost: int) -> Evidence:
     """Return the evidence of rows of (name of the probe, *EVIDENCE_COLUMNS)."""
     columns = np.array([row[1:-1] for row in rows], EVIDENCE_DTYPE)
-    details = {i: string_of(row[-1]) for i, row in enumerate(rows) if row[-1]}
-    return Evidence(ProbeTable(tuple(string_of(row[0]) for row in rows)), columns, details, signals_lost)
+    details = {i: unescape_string(row[-1]) for i, row in enumerate(rows) if row[-1]}
+    return Evidence(
+        ProbeTable(tuple(unescape_string(row[0]) for row in rows)), columns, details, signals_lost
+    )

@@ -31,10 +31,14 @@ def state_of(connection: sqlite3.Connection, path: str) -> State:
 
     Raises:
         StoreError: it belongs to another program, or to a newer version of this one.
+        sqlite3.Error: it cannot be read; the connection is of no use then.
     """
+    # Within one transaction, since another process may be making the tables at this moment.
+    connection.execute("BEGIN")
+    (objects,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (objects,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    connection.execute("ROLLBACK")
     if application == APPLICATION_ID and version > VERSION:
         raise StoreError(
             f"store {path} has format {version}, and this version knows formats up to {VERSION}",

@@ -10,7 +10,7 @@ import numpy as np
 
 from ebpf_bot_core import Evidence, Run, SignalBatch
 from ebpf_bot_sqlite.connection import open_to_read, open_to_write
-from ebpf_bot_sqlite.failures import explained
+from ebpf_bot_sqlite.failures import reading, writing
 from ebpf_bot_sqlite.options import SqliteOptions
 from ebpf_bot_sqlite.reading import SavedSignals, read_evidence, read_runs
 from ebpf_bot_sqlite.writing import used_probes, write_evidence, write_probes, write_run, write_signals
@@ -40,7 +40,7 @@ class SqliteStore:
         """Keep one record of a run in one transaction; StoreError if nothing of it was kept."""
         if self._writer is None:
             self._writer = open_to_write(self._path)
-        with explained(self._path, "write"), _transaction(self._writer):
+        with writing(self._path), _transaction(self._writer):
             new = self._write(self._writer, run, signals, evidence)
         # Only now are they sure to be in the database.
         self._numbers.update(new)
@@ -63,20 +63,20 @@ class SqliteStore:
 
     def runs(self) -> list[Run]:
         """Return the runs in the order in which they started."""
-        with explained(self._path, "read"):
+        with reading(self._path):
             return read_runs(self._to_read())
 
     def evidence(self, run_id: str) -> Evidence:
         """Return the joined evidence of one run; StoreError if there is no such run."""
-        with explained(self._path, "read"):
+        with reading(self._path):
             return read_evidence(self._to_read(), run_id)
 
     def signals(self, run_id: str) -> Iterator[SignalBatch]:
         """Yield the signals that the run has at the first step, in order; StoreError if there is no such run."""
-        with explained(self._path, "read"):
+        with reading(self._path):
             saved = SavedSignals.find(self._to_read(), run_id)
         for piece in saved.pieces:
-            with explained(self._path, "read"):
+            with reading(self._path):
                 batch = saved.read(self._to_read(), piece)
             yield batch
 

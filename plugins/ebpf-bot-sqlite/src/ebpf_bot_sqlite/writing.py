@@ -10,10 +10,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ebpf_bot_core import SIGNAL_DTYPE, Evidence, Run, SignalBatch, StoreError
+from ebpf_bot_core import SIGNAL_DTYPE, Evidence, Run, SignalBatch, StoreError, escape_bytes, escape_string
 from ebpf_bot_sqlite.appended import describe, to_json
 from ebpf_bot_sqlite.rows import EVIDENCE_COLUMNS, RUN_COLUMNS, evidence_rows, run_row
-from ebpf_bot_sqlite.text import bytes_to_text, string_to_text
 
 __all__ = ["used_probes", "write_evidence", "write_probes", "write_run", "write_signals"]
 
@@ -68,7 +67,7 @@ def write_probes(
     connection: sqlite3.Connection, names: Iterable[str], known: Mapping[str, int]
 ) -> dict[str, int]:
     """Give numbers to probes that have none yet; return the numbers of those that were not in `known`."""
-    new = {name: string_to_text(name) for name in names if name not in known}
+    new = {name: escape_string(name) for name in names if name not in known}
     connection.executemany(
         "INSERT INTO probes (name) VALUES (?) ON CONFLICT (name) DO NOTHING",
         [(text,) for text in new.values()],
@@ -130,7 +129,7 @@ def _columns(records: NDArray[np.void], numbers: NDArray[np.int64]) -> list[list
             columns.append(numbers[records[name]].tolist())
         elif name == "comm":
             names = records[name].tolist()
-            texts = {raw: bytes_to_text(raw) for raw in set(names)}
+            texts = {raw: escape_bytes(raw) for raw in set(names)}
             columns.append([texts[raw] for raw in names])
         else:
             columns.append(records[name].tolist())

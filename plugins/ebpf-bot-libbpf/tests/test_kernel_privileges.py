@@ -1,0 +1,143 @@
+"""What is needed to probe: CAP_BPF and CAP_PERFMON, not root; and what is said where they are missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.live
+
+CAPABILITIES = ("--inh-caps=+bpf,+perfmon", "--ambient-caps=+bpf,+perfmon")
+NO_CAPABILITIES = ("--inh-caps=-all", "--bounding-set=-all")
+
+SCRIPT = """
+import json, subprocess, sys
+import numpy as np
+from ebpf_bot_core import EbpfBotError, Mode, ProbeTable, Scope
+from ebpf_bot_libbpf.doctor import diagnose
+from ebpf_bot_libbpf.injector import LibbpfInjector
+from ebpf_bot_libbpf.points import TracepointPoint
+from ebpf_bot_libbpf.receiver import LibbpfReceiver
+
+target, tracepoint = sys.argv[1:]
+injector = LibbpfInjector()
+names = [f"uprobe:{target}:work", f"uretprobe:{target}:work", "syscall:getppid", "rawtracepoint:sched_process_exit"]
+point = injector._point
+injector._point = lambda name: TracepointPoint(int(tracepoint)) if name.startswith("tracepoint") else point(name)
+names.append("tracepoint:sched:sched_process_exit")
+said = {"doctor": {each.subject: [each.ok, each.remedy] for each in diagnose()}}
+try:
+    with injector.open(ProbeTable(tuple(names)), scope=Scope.COMMAND, mode=Mode.COUNT, keep=True) as injection:
+        outcome = injection.attach(np.arange(len(names)))
+        with injection.follow():
+            process = subprocess.Popen([target])
+        process.wait()
+        said["hits"] = {signal.probe.split(":")[0]: signal.count for signal in LibbpfReceiver().receive(injection, 0)}
+        said["verdicts"] = [row.verdict.label + row.detail for row in outcome]
+except EbpfBotError as error:
+    said |= {"error": error.message, "hint": error.hint, "errno": error.errno, "type": type(error).__name__}
+print(json.dumps(said))
+"""
+
+
+@pytest.fixture
+def said(build, bench):
+    """Return what a process says that probes with some privileges."""
+    target = build(
+        """
+        #include <unistd.h>
+        __attribute__((noinline)) int work(int x) { return x + getppid(); }
+        int main(void) { volatile int x = 0; for (int i = 0; i < 5; i++) x = work(x); return 0; }
+        """
+    )
+    for directory in (target.parent, target.parent.parent, target.parent.parent.parent):
+        directory.chmod(0o755)
+    tracepoint = bench.injector._finder.points(["tracepoint:sched:sched_process_exit"])[0].id
+
+    def ask(*prefix):
+        command = [*prefix, sys.executable, "-c", SCRIPT, str(target), str(tracepoint)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=60)
+        return json.loads(done.stdout)
+
+    return ask
+
+
+def nobody(*capabilities):
+    return ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", *capabilities)
+
+
+def test_a_user_with_the_two_capabilities_can_probe_everything(said):
+    said = said(*nobody(*CAPABILITIES))
+    assert said.get("verdicts") == ["silent"] * 5, said
+    assert said["hits"] == {"uprobe": 5, "uretprobe": 5, "syscall": 5, "rawtracepoint": 1, "tracepoint": 1}
+    assert said["doctor"]["libbpf: privileges"][0]
+    assert said["doctor"]["libbpf: its own programs"][0]
+    assert not said["doctor"]["libbpf: tracefs"][0]
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "missing"),
+    [
+        (NO_CAPABILITIES, "CAP_BPF and CAP_PERFMON"),
+        (("--inh-caps=+bpf", "--ambient-caps=+bpf"), "CAP_PERFMON"),
+        (("--inh-caps=+perfmon", "--ambient-caps=+perfmon"), "CAP_BPF"),
+    ],
+)
+def test_a_user_without_them_is_told_which_and_how(said, capabilities, missing):
+    said = said(*nobody(*capabilities))
+    assert said["type"] == "BackendError"
+    assert said["errno"] == 1
+    assert said["error"].endswith(f"without {missing}")
+    assert "CAP_BPF and CAP_PERFMON" in said["hint"]
+    assert "--backend simulated" in said["hint"]
+    ok, remedy = said["doctor"]["libbpf: privileges"]
+    assert not ok
+    assert "setpriv" in remedy
+    assert not said["doctor"]["libbpf: load a program"][0]
+
+
+def test_root_behind_a_seccomp_filter_is_told_of_it(said, tmp_path, build):
+    """As in a container: all capabilities, and yet EPERM."""
+    wrapper = build(
+        """
+        #include <errno.h>
+        #include <linux/filter.h>
+        #include <linux/seccomp.h>
+        #include <stddef.h>
+        #include <sys/prctl.h>
+        #include <sys/syscall.h>
+        #include <unistd.h>
+        int main(int c, char **v) {
+            struct sock_filter code[] = {
+                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_bpf, 0, 1),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+            };
+            struct sock_fprog program = { sizeof code / sizeof *code, code };
+            prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+            if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program)) return 1;
+            execvp(v[1], v + 1);
+            return 1;
+        }
+        """,
+        name="filtered",
+    )
+    said = said(wrapper)
+    assert "seccomp" in said["hint"]
+    assert said["errno"] == 1
+    ok, remedy = said["doctor"]["libbpf: seccomp"]
+    assert not ok
+    assert "--security-opt seccomp=unconfined" in remedy
+
+
+def test_root_finds_everything_well(said):
+    if os.geteuid() != 0:
+        pytest.skip("not root")
+    said = said()
+    assert {subject: ok for subject, (ok, _) in said["doctor"].items() if not ok} == {}
+    assert said["verdicts"] == ["silent"] * 5
