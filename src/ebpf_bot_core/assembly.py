@@ -7,13 +7,15 @@ from typing import Any
 
 import attrs
 
-from ebpf_bot_core.plan import StageChoice, Stages
+from ebpf_bot_core.orchestrator import CoverageOrchestrator
+from ebpf_bot_core.plan import Plan, StageChoice, Stages
 from ebpf_bot_core.plugins import Plugins
+from ebpf_bot_core.policy import Policy
 from ebpf_bot_core.stages import ProbeInjector, SignalProcessor, SignalReceiver, SignalStore
 from ebpf_bot_core.telemetry.instruments import Instruments
 from ebpf_bot_core.telemetry.stages import TracedInjector, TracedProcessor, TracedReceiver, TracedStore
 
-__all__ = ["Assembly"]
+__all__ = ["Assembly", "orchestrator_for"]
 
 
 @attrs.frozen
@@ -75,6 +77,20 @@ class Assembly:
         self.receiver.close()
         self.injector.close()
         self.store.close()
+
+
+def orchestrator_for(
+    plan: Plan, plugins: Plugins, *, policy: Policy | None, keep: bool, seed: int
+) -> CoverageOrchestrator:
+    """Return the orchestrator with the plan's policy and budget, or with a policy given as an object."""
+    chosen = plan.stages.policy
+    return CoverageOrchestrator(
+        policy or _build(plugins, "policy", chosen),
+        strategy=_name_of(policy) if policy else chosen.name,
+        max_attached=plan.budget.max_attached,
+        keep=keep,
+        seed=seed,
+    )
 
 
 def _build(plugins: Plugins, kind: str, choice: StageChoice) -> Any:

@@ -14,14 +14,14 @@ import numpy as np
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
-from ebpf_bot_core.assembly import Assembly
+from ebpf_bot_core.assembly import Assembly, orchestrator_for
 from ebpf_bot_core.built_in import BUILT_IN_PLAN
 from ebpf_bot_core.command import Command
 from ebpf_bot_core.coverage import CoverageBot, CoverageMap, VerdictChanges
 from ebpf_bot_core.errors import BackendError, StageError
 from ebpf_bot_core.observers import Observers
 from ebpf_bot_core.opening import open_injection
-from ebpf_bot_core.orchestrator import CoverageOrchestrator, Decision
+from ebpf_bot_core.orchestrator import Decision
 from ebpf_bot_core.pace import Pace
 from ebpf_bot_core.plan import Plan
 from ebpf_bot_core.plugins import Plugins
@@ -92,14 +92,7 @@ class UnifiedPipeline:
             processors=processors,
             store=store,
         )
-        chosen = self.plan.stages.policy
-        self.orchestrator = CoverageOrchestrator(
-            policy or self._plugins.get("policy", chosen.name).build(chosen.options),
-            strategy=type(policy).__name__ if policy else chosen.name,
-            max_attached=self.plan.budget.max_attached,
-            keep=keep,
-            seed=seed,
-        )
+        self.orchestrator = orchestrator_for(self.plan, self._plugins, policy=policy, keep=keep, seed=seed)
         self._pace = Pace()
         self._closed = False
         self._started_ns = 0
@@ -152,7 +145,13 @@ class UnifiedPipeline:
         )
         self._save(SignalBatch.empty(self._bot.probes))
         self._observers.tell("run_started", run=self._run)
-        self._injection = self._open(self._bot)
+        try:
+            self._injection = open_injection(
+                self._stages, self._bot, scope=self.scope, mode=self.mode, keep=self.keep
+            )
+        except BackendError:
+            self._save(SignalBatch.empty(self._bot.probes))
+            raise
 
     def step(self, *, timeout: float = 0.0) -> Step:
         """Run the loop once: map, decision, injection, batch, processors, store.
@@ -198,15 +197,12 @@ class UnifiedPipeline:
     def run(self, *, seconds: float | None = None, command: Command | None = None) -> CoverageMap:
         """Step until the time is up, the command has ended, or `stop` is called; then detach and keep the rest.
 
-        Without `seconds` and `command` it goes on until every probe that can fire has fired.
+        Without `seconds` and `command` it goes on until every probe that can fire has fired. Errors are those of
+        `ebpf_bot_core.running.run_to_end`.
 
         Args:
             command: started once the first probes are attached, and covered alone, with all its children. Where it
                 outlives the run it is ended.
-
-        Raises:
-            NothingAttachedError: not one probe could be attached; the command has not been started.
-            EbpfBotError: a stage failed. What was saved stays; the command runs on to its end, uncovered.
         """
         if command is not None:
             self.scope = Scope.COMMAND
@@ -234,16 +230,14 @@ class UnifiedPipeline:
 
     def finish(self, *, exit_status: int | None = None) -> CoverageMap:
         """Detach all, keep the last record, and return the final map. Only the first call does anything more."""
-        coverage = self.bot.coverage()
         if not self.record.finished:
             self.detach_all()
             self._run = attrs.evolve(self.record, finished=True, exit_status=exit_status)
             self._save(SignalBatch.empty(self.bot.probes), everything=True)
             self._release()
-            coverage = self.bot.coverage()
-            self._instruments.covered(coverage)
-            self._observers.tell("run_finished", run=self.record, coverage=coverage)
-        return coverage
+            self._instruments.covered(self.bot.coverage())
+            self._observers.tell("run_finished", run=self.record, coverage=self.bot.coverage())
+        return self.bot.coverage()
 
     def close(self) -> None:
         """Detach all and close all stages, whatever has happened. May be called twice."""
@@ -268,13 +262,6 @@ class UnifiedPipeline:
         if self._injection is None:
             raise StageError("the pipeline is closed", hint="make a new one")
         return self._injection
-
-    def _open(self, bot: CoverageBot) -> traced.TracedInjection:
-        try:
-            return open_injection(self._stages, bot, scope=self.scope, mode=self.mode, keep=self.keep)
-        except BackendError:
-            self._save(SignalBatch.empty(bot.probes))
-            raise
 
     def _exchange(self, injection: traced.TracedInjection, decision: Decision) -> None:
         if not (len(decision.attach) or len(decision.detach)):
