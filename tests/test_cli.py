@@ -81,7 +81,14 @@ def test_json_is_one_document_even_if_the_command_writes(tmp_path):
 
 def test_the_command_keeps_its_streams_and_its_status(tmp_path):
     result = bot(
-        "run", *SIMULATED, "--", "sh", "-c", "cat; echo wrong >&2; exit 7", cwd=tmp_path, input="through stdin\n"
+        "run",
+        *SIMULATED,
+        "--",
+        "sh",
+        "-c",
+        "cat; echo wrong >&2; exit 7",
+        cwd=tmp_path,
+        input="through stdin\n",
     )
     assert result.returncode == 7
     assert result.stdout.startswith("through stdin\n")
@@ -117,7 +124,10 @@ def test_a_plan_with_a_goal_and_more_expected_on_the_line(tmp_path):
     result = bot("run", "plan.toml", "--expect", "syscall:openat", "--for", "1s", "--json", cwd=tmp_path)
     document = json.loads(result.stdout)
     assert document["plan"]["name"] == "shop"
-    assert [probe["probe"] for probe in document["probes"]] == ["uprobe:/usr/bin/checkout:main", "syscall:openat"]
+    assert [probe["probe"] for probe in document["probes"]] == [
+        "uprobe:/usr/bin/checkout:main",
+        "syscall:openat",
+    ]
     assert (tmp_path / "evidence").is_dir()
     report = bot("report", "--store", "file:evidence", "--format", "json", cwd=tmp_path)
     assert json.loads(report.stdout)["probes"] == document["probes"]
@@ -131,14 +141,16 @@ def test_reports_of_several_runs(tmp_path):
     assert len(both["runs"]) == 2
     assert last["runs"] == both["runs"][1:]
     first_id = both["runs"][0]["id"]
-    assert json.loads(bot("report", "--run", first_id, "--format", "json", cwd=tmp_path).stdout)["runs"] == [both["runs"][0]]
+    assert json.loads(bot("report", "--run", first_id, "--format", "json", cwd=tmp_path).stdout)["runs"] == [
+        both["runs"][0]
+    ]
     assert both["signals"] > last["signals"]
     written = bot("report", "-o", "map.txt", cwd=tmp_path)
     assert written.stdout == ""
     assert (tmp_path / "map.txt").read_text() == bot("report", cwd=tmp_path).stdout
-    assert sorted(os.listdir(tmp_path)) == sorted({".ebpf-bot.db", "map.txt"} | set(os.listdir(tmp_path)) & {
-        ".ebpf-bot.db-wal", ".ebpf-bot.db-shm"
-    }), "no temporary file stays"
+    assert sorted(os.listdir(tmp_path)) == sorted(
+        {".ebpf-bot.db", "map.txt"} | set(os.listdir(tmp_path)) & {".ebpf-bot.db-wal", ".ebpf-bot.db-shm"}
+    ), "no temporary file stays"
 
 
 def test_probes_lists_and_counts_the_rest_on_stderr(tmp_path):
@@ -174,7 +186,10 @@ def test_plugins_and_doctor(tmp_path):
         (["run", "--expect", "sycall:x"], ["did you mean 'syscall'?"]),
         (["run", "missing.toml"], ["missing.toml: no such plan file"]),
         (["run", "bad.toml"], ["bad.toml: unknown key 'budget.max_atached'", "did you mean 'max_attached'?"]),
-        (["run", "--expect", "syscall:x", "--backend", "simulatd"], ["unknown injector", "did you mean 'simulated'?"]),
+        (
+            ["run", "--expect", "syscall:x", "--backend", "simulatd"],
+            ["unknown injector", "did you mean 'simulated'?"],
+        ),
         (["run", "--expect", "syscall:x", "--policy", "nope"], ["unknown policy 'nope'", "priority"]),
         (["run", *SIMULATED, "--store", "sqlit:x"], ["unknown store 'sqlit'", "did you mean 'sqlite'?"]),
         (["run", *SIMULATED, "--store", "sqlite:no/such/folder/x.db"], ["no/such/folder"]),
@@ -184,7 +199,10 @@ def test_plugins_and_doctor(tmp_path):
         (["run", *SIMULATED, "--"], ["no command stands behind --"]),
         (["run", *SIMULATED, "--", "no-such-command"], ["no-such-command: command not found"]),
         (["run", *SIMULATED, "plan", "extra"], ["extra"]),
-        (["run", "--backend", "simulated", "--expect", "uprobe:/nothing/here:*"], ["nothing of the plan can be attached"]),
+        (
+            ["run", "--backend", "simulated", "--expect", "uprobe:/nothing/here:*"],
+            ["nothing of the plan can be attached"],
+        ),
         (["report"], ["no store at", "ebpf-bot run"]),
         (["report", "--format", "pdf"], ["unknown report 'pdf'", "json"]),
         (["probes", "x"], ["malformed probe pattern"]),
@@ -192,7 +210,9 @@ def test_plugins_and_doctor(tmp_path):
     ],
 )
 def test_bad_input_is_one_line_and_a_hint(tmp_path, arguments, words):
-    (tmp_path / "bad.toml").write_text('[plan]\nname = "x"\n[[expect]]\nprobes = ["syscall:*"]\n[budget]\nmax_atached = 1\n')
+    (tmp_path / "bad.toml").write_text(
+        '[plan]\nname = "x"\n[[expect]]\nprobes = ["syscall:*"]\n[budget]\nmax_atached = 1\n'
+    )
     assert fails(bot(*arguments, cwd=tmp_path), *words)
     assert os.listdir(tmp_path) in (["bad.toml"], ["bad.toml", ".ebpf-bot.db"], [".ebpf-bot.db", "bad.toml"])
 
@@ -263,5 +283,9 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path):
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion(tmp_path, shell):
     assert "_EBPF_BOT_COMPLETE" in bot("completion", shell, cwd=tmp_path).stdout
-    complete = {"_EBPF_BOT_COMPLETE": "bash_complete", "COMP_WORDS": "ebpf-bot run --backend sim", "COMP_CWORD": "3"}
+    complete = {
+        "_EBPF_BOT_COMPLETE": "bash_complete",
+        "COMP_WORDS": "ebpf-bot run --backend sim",
+        "COMP_CWORD": "3",
+    }
     assert "simulated" in bot(cwd=tmp_path, env=complete).stdout

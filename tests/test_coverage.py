@@ -29,7 +29,11 @@ def test_hits_first_and_last_time():
     bot.observe(counted(bot, [0, 2], [3, 1], time=100))
     bot.observe(counted(bot, [0], [2], time=250))
     rows = rows_of(bot)
-    assert (rows["syscall:a"].hits, rows["syscall:a"].first_fired, rows["syscall:a"].last_fired) == (5, 100, 250)
+    assert (rows["syscall:a"].hits, rows["syscall:a"].first_fired, rows["syscall:a"].last_fired) == (
+        5,
+        100,
+        250,
+    )
     assert rows["syscall:a"].verdict is Verdict.FIRED
     assert rows["syscall:b"].verdict is Verdict.PENDING
     assert rows["syscall:c"].hits == 1
@@ -123,7 +127,10 @@ def test_time_alone_is_written_at_the_end():
 
 
 def test_the_highest_priority_of_a_probe_counts():
-    one, two = Evidence.pending(ProbeTable(("syscall:a", "syscall:b"))), Evidence.pending(ProbeTable(("syscall:b",)))
+    one, two = (
+        Evidence.pending(ProbeTable(("syscall:a", "syscall:b"))),
+        Evidence.pending(ProbeTable(("syscall:b",))),
+    )
     bot = CoverageBot([(1.0, one), (5.0, two)])
     assert dict(zip(bot.probes, bot.priority.tolist(), strict=True)) == {"syscall:a": 1.0, "syscall:b": 5.0}
 

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ebpf_bot_core import CoverageBot, CoverageOrchestrator, Evidence, Plugins, ProbeTable, Reason, SignalBatch, Verdict
+from ebpf_bot_core import (
+    CoverageBot,
+    CoverageOrchestrator,
+    Evidence,
+    Plugins,
+    ProbeTable,
+    Reason,
+    SignalBatch,
+    Verdict,
+)
 from ebpf_bot_core.policies.priority import PriorityPolicy
 from ebpf_bot_core.policies.random import RandomPolicy
 from ebpf_bot_core.policies.round_robin import RoundRobinPolicy
@@ -28,7 +37,11 @@ def bot_of(count, priorities=None) -> CoverageBot:
 def carry_out(bot, decision, now):
     bot.detach(decision.detach, now)
     bot.attach(decision.attach, now)
-    bot.absorb(Evidence.stating((bot.probes[row], Verdict.SILENT, Reason.NONE, "") for row in decision.attach.tolist()))
+    bot.absorb(
+        Evidence.stating(
+            (bot.probes[row], Verdict.SILENT, Reason.NONE, "") for row in decision.attach.tolist()
+        )
+    )
 
 
 def fire(bot, rows):

@@ -102,7 +102,12 @@ class FakeReceiver:
 
 
 def pipeline_of(**stages) -> UnifiedPipeline:
-    stages = {"injector": FakeInjector(), "receiver": FakeReceiver(), "store": MemoryStore(), "processors": ()} | stages
+    stages = {
+        "injector": FakeInjector(),
+        "receiver": FakeReceiver(),
+        "store": MemoryStore(),
+        "processors": (),
+    } | stages
     return UnifiedPipeline(stages.pop("plan", PLAN), **stages)
 
 
@@ -134,7 +139,9 @@ def test_keep_detaches_only_at_the_end():
     injector = FakeInjector()
     with pipeline_of(injector=injector, keep=True) as pipeline:
         coverage = pipeline.run(seconds=0.05)
-    assert [entry for entry in injector.log if entry[0] == "detach"] == [("detach", ["syscall:a", "syscall:c"])]
+    assert [entry for entry in injector.log if entry[0] == "detach"] == [
+        ("detach", ["syscall:a", "syscall:c"])
+    ]
     assert {row.probe: row.hits for row in coverage.evidence}["syscall:a"] >= 2
 
 
@@ -191,9 +198,11 @@ def test_processors_come_in_order_and_decide_what_counts():
 def test_nothing_attached_ends_before_the_command(tmp_path):
     store, marker = MemoryStore(), tmp_path / "started"
     injector = FakeInjector(Verdict.MISSING, Reason.BINARY_MISSING)
-    with pipeline_of(injector=injector, store=store) as pipeline:
-        with pytest.raises(NothingAttachedError, match=r"3 missing \(binary-missing\)"):
-            pipeline.run(command=Command(["touch", str(marker)]))
+    with (
+        pipeline_of(injector=injector, store=store) as pipeline,
+        pytest.raises(NothingAttachedError, match=r"3 missing \(binary-missing\)"),
+    ):
+        pipeline.run(command=Command(["touch", str(marker)]))
     assert not marker.exists()
     (run,) = store.runs()
     assert len(store.evidence(run.id)) == 3
@@ -205,10 +214,15 @@ def test_a_backend_that_cannot_open_leaves_evidence():
             raise BackendError("not permitted", hint="be root", errno=1)
 
     store = MemoryStore()
-    with pipeline_of(injector=Denied(), store=store) as pipeline, pytest.raises(BackendError, match="not permitted"):
+    with (
+        pipeline_of(injector=Denied(), store=store) as pipeline,
+        pytest.raises(BackendError, match="not permitted"),
+    ):
         pipeline.run(seconds=1)
     (run,) = store.runs()
-    assert {(row.verdict, row.reason) for row in store.evidence(run.id)} == {(Verdict.REFUSED, Reason.PERMISSION)}
+    assert {(row.verdict, row.reason) for row in store.evidence(run.id)} == {
+        (Verdict.REFUSED, Reason.PERMISSION)
+    }
 
 
 def test_an_unwritable_store_fails_before_anything_is_attached():
@@ -217,7 +231,10 @@ def test_an_unwritable_store_fails_before_anything_is_attached():
             raise StoreError("no space left", hint="free some")
 
     injector = FakeInjector()
-    with pipeline_of(injector=injector, store=Full()) as pipeline, pytest.raises(StoreError, match="no space"):
+    with (
+        pipeline_of(injector=injector, store=Full()) as pipeline,
+        pytest.raises(StoreError, match="no space"),
+    ):
         pipeline.run(seconds=1)
     assert injector.log == [("closed",)]
 
@@ -262,7 +279,9 @@ def test_the_command_is_followed_and_its_status_kept():
         pipeline.run(command=Command(["sh", "-c", "exit 7"]))
         assert pipeline.record.exit_status == 7
     assert injector.log[0][1] is Scope.COMMAND
-    assert injector.log.index(("follow",)) > injector.log.index(("attach", ["syscall:a", "syscall:b", "syscall:c"]))
+    assert injector.log.index(("follow",)) > injector.log.index(
+        ("attach", ["syscall:a", "syscall:b", "syscall:c"])
+    )
     assert store.runs()[0].command == ("sh", "-c", "exit 7")
 
 
@@ -339,7 +358,14 @@ def test_observers_hear_of_everything_and_cannot_break_it():
     plugins.add(Listener(), name="listener")
     with pipeline_of(plugins=plugins) as pipeline:
         pipeline.step()
-    assert heard == ["started", 1, "syscall:a fired", "syscall:b refused", "syscall:c silent", ("finished", 1)]
+    assert heard == [
+        "started",
+        1,
+        "syscall:a fired",
+        "syscall:b refused",
+        "syscall:c silent",
+        ("finished", 1),
+    ]
 
 
 def test_the_table_of_the_run_is_that_of_every_batch():

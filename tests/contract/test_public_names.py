@@ -62,7 +62,7 @@ def test_all_names_exist_and_are_listed_once():
 @pytest.mark.parametrize("name", [*ebpf_bot_core.__all__])
 def test_public_names_have_a_docstring(name):
     value = getattr(ebpf_bot_core, name)
-    if inspect.isclass(value):
+    if inspect.isclass(value) or inspect.isfunction(value):
         assert value.__doc__
         assert not value.__doc__.startswith(f"{name}("), "made up by dataclasses or attrs"
     else:

@@ -20,7 +20,9 @@ KILLS = 50
 def links() -> set[int]:
     """The ids of all eBPF links in the kernel, as bpftool tells them; it gives up where one goes while it looks."""
     for _ in range(20):
-        shown = subprocess.run(["bpftool", "-j", "link", "list"], capture_output=True, text=True, check=False, timeout=30)
+        shown = subprocess.run(
+            ["bpftool", "-j", "link", "list"], capture_output=True, text=True, check=False, timeout=30
+        )
         if shown.returncode == 0:
             return {link["id"] for link in json.loads(shown.stdout or "[]")}
         time.sleep(0.01)
@@ -68,7 +70,7 @@ def test_a_signal_ends_command_and_run_with_a_whole_report(tmp_path, workload, b
 @pytest.mark.parametrize("store", ["sqlite:evidence.db", "file:evidence"])
 def test_sigkill_at_random_moments(tmp_path, workload, bot, store):
     """What had been saved is read back before and after; it only grows."""
-    chance = random.Random(20)  # noqa: S311 - moments, not secrets
+    chance = random.Random(20)
     before = links()
     fired_ever: dict[str, int] = {}
     attached_seen = 0

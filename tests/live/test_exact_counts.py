@@ -18,7 +18,16 @@ def times(rounds: int) -> dict[str, int]:
 
 @pytest.mark.parametrize(("arguments", "rounds"), [("w", 1), ("www", 3), ("f", 1), ("e", 1), ("wffew", 5)])
 def test_every_count_of_2000_functions_is_exact(cover, workload, arguments, rounds):
-    document = cover("--keep", "--expect", f"uprobe:{workload}:f0*", "--expect", f"uprobe:{workload}:f1*", "--", workload, *arguments)
+    document = cover(
+        "--keep",
+        "--expect",
+        f"uprobe:{workload}:f0*",
+        "--expect",
+        f"uprobe:{workload}:f1*",
+        "--",
+        workload,
+        *arguments,
+    )
     assert hits(document) == times(rounds)
     assert document["signals"] == sum(times(rounds).values())
     assert document["signals_lost"] == 0
@@ -73,14 +82,20 @@ int main(void) {
 def caller(tmp_path_factory):
     folder = tmp_path_factory.mktemp("syscalls")
     (folder / "caller.c").write_text(SYSCALLS)
-    subprocess.run(["gcc", "-static", "-O1", "-o", folder / "caller", folder / "caller.c"], check=True, timeout=60)
+    subprocess.run(
+        ["gcc", "-static", "-O1", "-o", folder / "caller", folder / "caller.c"], check=True, timeout=60
+    )
     return folder / "caller"
 
 
 def test_system_calls_are_exact(cover, caller):
     """strace, which stops the program at every call, is the independent count."""
     report = subprocess.run(
-        ["strace", "-f", "-qq", "-c", "-U", "calls,name", caller], capture_output=True, text=True, check=True, timeout=60
+        ["strace", "-f", "-qq", "-c", "-U", "calls,name", caller],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     ).stderr
     counted = {}
     for line in report.splitlines():
@@ -121,7 +136,9 @@ def test_tracepoints_both_ways(cover):
     by_probe = {probe["probe"]: probe["hits"] for probe in document["probes"]}
     assert by_probe["tracepoint:sched:sched_process_fork"] == 5
     assert by_probe["tracepoint:sched:sched_process_exec"] == by_probe["rawtracepoint:sched_process_exec"]
-    assert by_probe["tracepoint:sched:sched_process_exec"] in (5, 6), "whether the command's own counts is a matter of order"
+    assert by_probe["tracepoint:sched:sched_process_exec"] in (5, 6), (
+        "whether the command's own counts is a matter of order"
+    )
 
 
 def test_2000_functions_do_not_hold_anyone_up(cover, workload):

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -18,9 +20,6 @@ CAPABLE = (*NOBODY, "--inh-caps=+bpf,+perfmon", "--ambient-caps=+bpf,+perfmon")
 @pytest.fixture
 def world_writable(tmp_path_factory):
     """A folder that every user can reach: pytest's own are private to root."""
-    import tempfile
-    from pathlib import Path
-
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
         os.chmod(folder, 0o777)
         yield Path(folder)
@@ -60,7 +59,9 @@ def program(workload, world_writable):
 
 
 def test_no_privileges(python, program, world_writable):
-    result = run(NOBODY, python, world_writable, "run", "--expect", f"uprobe:{program}:f????", "--", "touch", "started")
+    result = run(
+        NOBODY, python, world_writable, "run", "--expect", f"uprobe:{program}:f????", "--", "touch", "started"
+    )
     assert result.returncode == 2, result.stderr
     lines = result.stderr.strip().splitlines()
     assert len(lines) == 2, result.stderr
@@ -81,7 +82,7 @@ def test_the_two_capabilities_are_enough(python, program, world_writable):
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     counted = hits(json.loads(result.stdout))
-    assert {name: counted[name] for name in counted if name.startswith("f0") or name.startswith("f1")} == {
+    assert {name: counted[name] for name in counted if name.startswith(("f0", "f1"))} == {
         f"f{i:04d}": 3 * calls(i) for i in range(FUNCTIONS)
     }
     assert counted["exit_group"] == 3

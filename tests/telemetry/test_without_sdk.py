@@ -25,7 +25,7 @@ REFUSED = f"exec({REFUSE_THE_SDK!r})"
 
 
 def test_everything_works_without_it(tmp_path):
-    ended = ebpf_bot(*RUN, cwd=tmp_path, code=REFUSED, OTEL_TRACES_EXPORTER="otlp")
+    ended = ebpf_bot(*RUN, cwd=tmp_path, code=REFUSED)
     assert (ended.status, ended.stderr) == (0, "")
     report = json.loads(ended.stdout)
     assert report["runs"][0]["trace_id"] is None
@@ -40,6 +40,14 @@ def test_whoever_asked_for_export_hears_that_it_is_missing(tmp_path):
     assert "the OpenTelemetry SDK is missing: No module named 'opentelemetry." in warning
     assert "pip install 'ebpf-bot-core[otlp]'" in warning
     assert json.loads(ended.stdout)["runs"][0]["trace_id"] is None
+
+
+def test_whoever_did_not_ask_hears_nothing(tmp_path):
+    """Not even where a collector happens to be at the default endpoint."""
+    with OtlpReceiver() as receiver:
+        found = f"import ebpf_bot_core.telemetry.destination as d; d._DEFAULT = {receiver.url!r}"
+        ended = ebpf_bot(*RUN, cwd=tmp_path, code=f"{REFUSED}; {found}")
+    assert (ended.status, ended.stderr) == (0, "")
 
 
 def test_the_doctor_says_so(tmp_path):

@@ -42,6 +42,7 @@ def mounted(tmp_path: Path) -> Tracefs:
         (event / "id").write_text(f"{number}\n")
         (event.parent / "enable").write_text("0\n")
     (mount / "events" / "header_page").write_text("")
+    (tmp_path / "events" / "of_an_instance" / "event").mkdir(parents=True)
     mounts = tmp_path / "mountinfo"
     escaped = str(mount).replace(" ", "\\040")
     mounts.write_text(
