@@ -93,6 +93,16 @@ def test_the_budget_rotates_until_everyone_had_a_turn(name):
     assert (bot.rounds > 0).all()
 
 
+def test_what_the_budget_left_out_is_told():
+    bot = bot_of(5)
+    orchestrator = CoverageOrchestrator(PriorityPolicy(), max_attached=2, keep=True)
+    decision = orchestrator.decide(bot, step=1, now_ns=0)
+    assert decision.left_out.tolist() == [2, 3, 4]
+    carry_out(bot, decision, 0)
+    bot.leave_out(decision.left_out)
+    assert [row.reason.code for row in bot.evidence][2:] == ["budget"] * 3
+
+
 def test_round_robin_gives_nobody_a_second_turn_before_all_had_one():
     bot = bot_of(9)
     orchestrator = CoverageOrchestrator(RoundRobinPolicy(), max_attached=3)

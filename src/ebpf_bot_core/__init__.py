@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ebpf_bot_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from ebpf_bot_core.command import Command
     from ebpf_bot_core.coverage import CoverageBot, CoverageMap, VerdictChanges
     from ebpf_bot_core.diagnosis import Diagnosis
     from ebpf_bot_core.errors import (
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from ebpf_bot_core.probe import ProbeKind, ProbePattern, ProbeTable
     from ebpf_bot_core.registry import Register
     from ebpf_bot_core.reports import Report
+    from ebpf_bot_core.reports.document import CoverageDocument
     from ebpf_bot_core.run import Host, Mode, Run, Scope
     from ebpf_bot_core.signal import SIGNAL_DTYPE, Signal, SignalBatch
     from ebpf_bot_core.stages import (
@@ -43,9 +45,11 @@ if TYPE_CHECKING:
         SignalStore,
     )
     from ebpf_bot_core.step import Step
+    from ebpf_bot_core.telemetry.traced import traced
     from ebpf_bot_core.verdicts import Reason, Verdict
 
 _HOME = {
+    "command": ("Command",),
     "coverage": ("CoverageBot", "CoverageMap", "VerdictChanges"),
     "diagnosis": ("Diagnosis",),
     "errors": (
@@ -67,10 +71,12 @@ _HOME = {
     "probe": ("ProbeKind", "ProbePattern", "ProbeTable"),
     "registry": ("Register",),
     "reports": ("Report",),
+    "reports.document": ("CoverageDocument",),
     "run": ("Host", "Mode", "Run", "Scope"),
     "signal": ("SIGNAL_DTYPE", "Signal", "SignalBatch"),
     "stages": ("Injection", "ProbeInjector", "SignalProcessor", "SignalReceiver", "SignalStore"),
     "step": ("Step",),
+    "telemetry.traced": ("traced",),
     "verdicts": ("Reason", "Verdict"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -81,7 +87,9 @@ __all__ = [
     "BackendError",
     "Budget",
     "Candidates",
+    "Command",
     "CoverageBot",
+    "CoverageDocument",
     "CoverageMap",
     "CoverageOrchestrator",
     "Decision",
@@ -125,6 +133,7 @@ __all__ = [
     "escape_bytes",
     "escape_string",
     "hookimpl",
+    "traced",
     "unescape_bytes",
     "unescape_string",
 ]

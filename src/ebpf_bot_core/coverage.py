@@ -156,6 +156,10 @@ class CoverageBot:
         for row in [row for row in evidence.details if columns["verdict"][row] == Verdict.FIRED]:
             del evidence.details[row]
 
+    def leave_out(self, rows: NDArray[np.intp]) -> None:
+        """Note that the budget has left probes out that have never been attached."""
+        self._evidence.columns["reason"][rows] = Reason.BUDGET
+
     def attach(self, rows: NDArray[np.intp], now_ns: int) -> None:
         """Note that probes are attached from now on (`now_ns` is any clock that does not go back)."""
         fresh = rows[~self.attached[rows]]

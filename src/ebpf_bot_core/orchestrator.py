@@ -28,6 +28,7 @@ class Decision:
         seed: with `step`, all the chance that went into it: the same state, seed and step give the same decision.
         attach: rows to attach; where the budget cut, the best first.
         detach: rows to take off: what has fired, and what must make room.
+        left_out: rows that have never been attached, and are not now, because the budget does not reach for them.
         scores: shape (len(attach),), what the policy gave the rows of `attach`.
         next_probe: the gap to close next, the best candidate of all, attached or not; empty if none is left.
         reason: one sentence.
@@ -39,6 +40,7 @@ class Decision:
     seed: int
     attach: NDArray[np.intp]
     detach: NDArray[np.intp]
+    left_out: NDArray[np.intp]
     scores: NDArray[np.float64]
     next_probe: str
     reason: str
@@ -94,6 +96,8 @@ class CoverageOrchestrator:
         scores = self._scores(candidates)
         proven = _NOTHING if self.keep else np.flatnonzero(bot.attached & (verdict >= Verdict.BLIND))
         attach, detach, reason = self._fill(candidates, scores, bot, now_ns)
+        waiting = verdict[rows] == Verdict.PENDING
+        waiting[attach] = False
         best = int(rows[np.argmax(scores)]) if len(rows) else -1
         return Decision(
             probes=bot.probes,
@@ -102,6 +106,7 @@ class CoverageOrchestrator:
             seed=self.seed,
             attach=rows[attach],
             detach=np.concatenate([proven, rows[detach]]),
+            left_out=rows[waiting],
             scores=scores[attach],
             next_probe=bot.probes[best] if best >= 0 else "",
             reason=reason if not len(proven) else f"{reason}; {len(proven)} have proven themselves",

@@ -173,16 +173,15 @@ class UnifiedPipeline:
             self._exchange(injection, decision)
             batch = self._receive(injection, timeout)
             changes = self._save(batch, step=number)
-            coverage = bot.coverage()
-            self._instruments.covered(coverage)
+            self._instruments.covered(bot.coverage())
             fired = np.flatnonzero(bot.evidence.fired)
             span.set_attribute(names.PIPELINE_COVERAGE_COUNT, len(fired))
             span.set_attribute(
                 names.PIPELINE_COVERAGE_SIGNALS, sample([bot.probes[row] for row in fired[:100].tolist()])
             )
             span.set_attribute(names.PIPELINE_NEXT_PROBE, decision.next_probe)
-            seconds = (time.monotonic_ns() - began) / 1e9
-            step = Step(number, decision, batch.total, batch.lost, changes, coverage, seconds)
+            took = (time.monotonic_ns() - began) / 1e9
+            step = Step(number, decision, batch.total, batch.lost, changes, bot.coverage(), took)
             level = logging.INFO if number == 1 or len(changes) else logging.DEBUG
             _log.log(level, "step %d: %d signals, %s", number, step.signals, decision.reason)
             self._observers.tell("step_finished", step=step)
@@ -204,8 +203,7 @@ class UnifiedPipeline:
             command: started once the first probes are attached, and covered alone, with all its children. Where it
                 outlives the run it is ended.
         """
-        if command is not None:
-            self.scope = Scope.COMMAND
+        self.scope = self.scope if command is None else Scope.COMMAND
         if seconds is not None:
             self._pace.end_within(seconds)
         return run_to_end(self, self._pace, command)
@@ -264,14 +262,14 @@ class UnifiedPipeline:
         return self._injection
 
     def _exchange(self, injection: traced.TracedInjection, decision: Decision) -> None:
+        self.bot.leave_out(decision.left_out)
         if not (len(decision.attach) or len(decision.detach)):
             return
-        bot = self.bot
         outcomes = injection.exchange(decision.attach, decision.detach)
         now = time.monotonic_ns()
-        bot.detach(decision.detach, now)
-        bot.attach(decision.attach[outcomes.columns["verdict"] == Verdict.SILENT], now)
-        bot.absorb(outcomes)
+        self.bot.detach(decision.detach, now)
+        self.bot.attach(decision.attach[outcomes.columns["verdict"] == Verdict.SILENT], now)
+        self.bot.absorb(outcomes)
 
     def _receive(self, injection: traced.TracedInjection, timeout: float) -> SignalBatch:
         batch = self._stages.receiver.receive(injection, timeout)

@@ -10,6 +10,7 @@ from ebpf_bot_core.coverage import CoverageMap
 from ebpf_bot_core.errors import EbpfBotError, NothingAttachedError
 from ebpf_bot_core.evidence import Evidence
 from ebpf_bot_core.pace import Pace
+from ebpf_bot_core.verdicts import Verdict
 
 if TYPE_CHECKING:
     from ebpf_bot_core.pipeline import UnifiedPipeline
@@ -64,7 +65,9 @@ def _is_over(pace: Pace, command: Command | None, gap: str) -> bool:
 
 def _nothing_attached(evidence: Evidence) -> NothingAttachedError:
     """Return the error that says why nothing of a plan can be attached."""
-    kinds = Counter((row.verdict, row.reason) for row in evidence)
+    # What is excluded explains nothing, unless nothing else was found.
+    possible = [row for row in evidence if row.verdict is not Verdict.EXCLUDED]
+    kinds = Counter((row.verdict, row.reason) for row in possible or evidence)
     (verdict, reason), _ = kinds.most_common(1)[0]
     example = next(row for row in evidence if (row.verdict, row.reason) == (verdict, reason))
     if len(evidence) == 1:

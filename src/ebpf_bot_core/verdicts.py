@@ -76,7 +76,10 @@ class Reason(enum.IntEnum):
     IMPORTED = (40, "the function lives in another library; probe it there")
     DATA_SYMBOL = (41, "it is data, not code; nothing can run there")
     NEVER_EXECUTED = (50, "the program or library it is in was not loaded while the probe was attached")
-    NOT_CALLED = (51, "nothing called it while the probe was attached: exercise it, or expect less")
+    NOT_CALLED = (
+        51,
+        "nothing called it while the probe was attached: exercise it, or expect less",
+    )
     BINARY_REPLACED = (60, "the file was replaced after attaching; start the run again")
 
     @property

@@ -111,4 +111,4 @@ class FileStore:
 
 
 def _unknown(run_id: str) -> StoreError:
-    return StoreError(f"no run {run_id!r} in the store", hint="`ebpf-bot report --json` lists the runs")
+    return StoreError(f"no run {run_id!r} in the store", hint="`ebpf-bot report --format json` lists them")

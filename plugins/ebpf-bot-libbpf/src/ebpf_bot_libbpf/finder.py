@@ -47,7 +47,7 @@ class Finder:
         self._tracefs = tracefs or Tracefs()
         self._suggestions = Suggestions()
         functions = FunctionProbes(Binaries(debug_root), Targets(self._suggestions), self._suggestions)
-        self._finders: dict[ProbeKind, KindFinder] = {
+        self._finders: dict[str, KindFinder] = {
             ProbeKind.UPROBE: functions,
             ProbeKind.URETPROBE: functions,
             ProbeKind.TRACEPOINT: TracepointProbes(self._tracefs, self._suggestions),
@@ -88,8 +88,8 @@ class Finder:
 
     def _finder(self, name: str) -> KindFinder:
         kind = name.partition(":")[0]
-        try:
-            return self._finders[ProbeKind(kind)]
-        except (ValueError, KeyError):
+        finder = self._finders.get(kind)
+        if finder is None:
             detail = f"libbpf does not serve {kind} yet"
-            raise UnprobeableError(Verdict.REFUSED, Reason.NO_BACKEND, detail) from None
+            raise UnprobeableError(Verdict.REFUSED, Reason.NO_BACKEND, detail)
+        return finder

@@ -88,13 +88,13 @@ class FunctionTable:
         standing = np.zeros(len(order), np.uint8)
         np.maximum.at(standing, name, kind)
         good = kind > Standing.BLIND
-        pairs = np.unique(np.stack([name[good].astype(np.uint64), offset[good]], axis=1), axis=0)
-        counts = np.bincount(pairs[:, 0].astype(np.intp), minlength=len(order))
+        owner, offsets = _each_once(name[good], offset[good])
+        counts = np.bincount(owner, minlength=len(order))
         return cls(
             names=tuple(symbols.names[i] for i in order),
             standing=standing,
             starts=np.concatenate([[0], np.cumsum(counts)]).astype(np.intp),
-            offsets=np.ascontiguousarray(pairs[:, 1]),
+            offsets=offsets,
             unnameable=symbols.unnameable,
         )
 
@@ -116,6 +116,17 @@ class FunctionTable:
     def count(self) -> int:
         """How many names are those of functions defined here."""
         return int((self.standing >= Standing.ASTRAY).sum())
+
+
+def _each_once(
+    names: NDArray[np.intp], offsets: NDArray[np.uint64]
+) -> tuple[NDArray[np.intp], NDArray[np.uint64]]:
+    """Return the pairs of name and offset, each once, ascending by name and then by offset."""
+    order = np.lexsort((offsets, names))
+    names, offsets = names[order], offsets[order]
+    new = np.ones(len(names), np.bool_)
+    new[1:] = (names[1:] != names[:-1]) | (offsets[1:] != offsets[:-1])
+    return names[new], offsets[new]
 
 
 def _file_offsets(

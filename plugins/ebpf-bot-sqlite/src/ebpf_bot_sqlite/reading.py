@@ -54,7 +54,7 @@ def _find(connection: sqlite3.Connection, run_id: str) -> tuple[int, int]:
         "SELECT number, signals_lost FROM runs WHERE id = ?", (escape_string(run_id),)
     ).fetchone()
     if found is None:
-        raise StoreError(f"no run {run_id!r} in the store", hint="`ebpf-bot report --json` lists the runs")
+        raise StoreError(f"no run {run_id!r} in the store", hint="`ebpf-bot report --format json` lists them")
     number, signals_lost = found
     return int(number), int(signals_lost)
 
