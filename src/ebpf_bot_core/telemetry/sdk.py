@@ -130,14 +130,16 @@ class Export:
         An interrupt (Ctrl-C) ends the flush early and is taken as nothing more: the run is over by then.
         """
         deadline = time.monotonic() + seconds
-        flushing = {signal: _in_background(provider.shutdown) for signal, provider in self._providers.items()}
+        flushing: dict[str, threading.Thread] = {}
         try:
+            for signal, provider in self._providers.items():
+                flushing[signal] = _in_background(provider.shutdown)
             _join(flushing.values(), deadline - _HANG_UP_SECONDS)
             reason = f"no answer within {seconds:g} s"
         except KeyboardInterrupt:
             deadline = time.monotonic() + _HANG_UP_SECONDS
             reason = "interrupted"
-        late = [signal for signal, thread in flushing.items() if thread.is_alive()]
+        late = [name for name in self._providers if name not in flushing or flushing[name].is_alive()]
         if late:
             self.delivery.give_up(late, reason)
             # Closing its channel brings a thread back that waits in gRPC; else it would still be in there, in C, while
