@@ -360,12 +360,48 @@ def test_observers_hear_of_everything_and_cannot_break_it():
         pipeline.step()
     assert heard == [
         "started",
-        1,
         "syscall:a fired",
         "syscall:b refused",
         "syscall:c silent",
+        1,
         ("finished", 1),
     ]
+
+
+def test_what_fired_at_the_very_end_is_told_too():
+    heard = []
+
+    class Late(FakeReceiver):
+        def receive(self, injection, timeout):
+            if injection.live:
+                return SignalBatch.empty(injection.probes)
+            rows = np.array([2])
+            return SignalBatch.counted(injection.probes, rows, np.array([1]), time.time_ns())
+
+    class Listener:
+        @hookimpl
+        def ebpf_bot_verdict_changed(self, changes):
+            heard.extend(f"{probe} {after.label}" for probe, _, after in changes)
+
+    plugins = Plugins(entries=[])
+    plugins.add(Listener(), name="listener")
+    with pipeline_of(plugins=plugins, receiver=Late()) as pipeline:
+        pipeline.step()
+    assert heard[-1] == "syscall:c fired"
+
+
+def test_every_stage_is_closed_although_one_fails_to():
+    class Stuck(FakeReceiver):
+        def close(self):
+            raise OSError("stuck")
+
+    injector = FakeInjector()
+    with (
+        pytest.raises(StageError, match="stuck"),
+        pipeline_of(injector=injector, receiver=Stuck()) as pipeline,
+    ):
+        pipeline.step()
+    assert injector.log[-1] == ("closed",)
 
 
 def test_the_table_of_the_run_is_that_of_every_batch():

@@ -144,7 +144,7 @@ def test_names_match_as_a_shell_would_match_them(wild: str, names: list[str]) ->
         pattern = ProbePattern.parse(f"syscall:{wild}")
     except PatternError:
         return
-    expected = [i for i, name in enumerate(names) if fnmatch.fnmatchcase(name, wild)]
+    expected = [i for i, name in enumerate(names) if name == wild or fnmatch.fnmatchcase(name, wild)]
     if pattern.is_exact:
         expected = [i for i, name in enumerate(names) if name == wild]
     assert pattern.match_names(names) == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -73,10 +74,9 @@ class Assembly:
         )
 
     def close(self) -> None:
-        """Close every stage that can be closed."""
-        self.receiver.close()
-        self.injector.close()
-        self.store.close()
+        """Close every stage that can be closed, also where closing another fails."""
+        with contextlib.closing(self.store), contextlib.closing(self.injector):
+            self.receiver.close()
 
 
 def orchestrator_for(

@@ -154,9 +154,10 @@ def ebpf_bot_step_finished(step: Step) -> None:
 
 @hookspec
 def ebpf_bot_verdict_changed(changes: VerdictChanges) -> None:
-    """Observe the verdicts that a step changed, all of them in one call.
+    """Observe changed verdicts: all that one record of a run changed, in one call.
 
-    Not called for a step that changed none. Failures as for `ebpf_bot_run_started`.
+    Called after the record is stored, before its step has finished; also for what fired while the last probes were
+    being detached. Not called where none changed. Failures as for `ebpf_bot_run_started`.
 
     Example:
         @hookimpl

@@ -143,8 +143,8 @@ class UnifiedPipeline:
             scope=self.scope,
             command=tuple(command),
         )
-        self._save(SignalBatch.empty(self._bot.probes))
         self._observers.tell("run_started", run=self._run)
+        self._save(SignalBatch.empty(self._bot.probes))
         try:
             self._injection = open_injection(
                 self._stages, self._bot, scope=self.scope, mode=self.mode, keep=self.keep
@@ -185,8 +185,6 @@ class UnifiedPipeline:
             level = logging.INFO if number == 1 or len(changes) else logging.DEBUG
             _log.log(level, "step %d: %d signals, %s", number, step.signals, decision.reason)
             self._observers.tell("step_finished", step=step)
-            if len(changes):
-                self._observers.tell("verdict_changed", changes=changes)
         return step
 
     def collect_and_decide(self) -> str:
@@ -292,6 +290,8 @@ class UnifiedPipeline:
             trace_id=self._instruments.trace_id,
         )
         self._stages.store.save(self._run, batch, evidence)
+        if len(changes):
+            self._observers.tell("verdict_changed", changes=changes)
         return changes
 
     def _release(self) -> None:

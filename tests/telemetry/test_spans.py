@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from opentelemetry.trace import StatusCode
 
-from ebpf_bot_core import UnifiedPipeline
+from ebpf_bot_core import Mode, ProbeTable, Scope, UnifiedPipeline, traced
 from ebpf_bot_core.telemetry.stages import TracedProcessor, TracedReceiver, TracedStore
 
 from .recorder import simulated_plan
@@ -273,3 +273,23 @@ def test_a_walk_that_is_broken_off_says_how_far_it_came(recorder):
     walk.close()
     assert recorder.only("store_load_signal").attributes["ebpf_bot.signals"] == 6
     assert recorder.only("store_load_signal").status.status_code is StatusCode.UNSET
+
+
+def test_the_public_wrapper_gives_any_stage_alone_its_spans(recorder, kept):
+    store, run_id = kept
+    injector = traced(OwnInjector(), **recorder.providers)
+    injection = injector.open(ProbeTable.of(PROBES), scope=Scope.HOST, mode=Mode.COUNT, keep=False)
+    before = len(recorder.spans())
+    injection.attach(np.arange(len(PROBES)))
+    batch = traced(OwnReceiver(), name="theirs", **recorder.providers).receive(injection, 0.0)
+    traced(DropsSyscalls(), **recorder.providers).process(batch)
+    traced(store, **recorder.providers).evidence(run_id)
+    alone = recorder.spans()[before:]
+    assert [(span.name, span.attributes["ebpf_bot.plugin.name"]) for span in alone] == [
+        ("inject_probe", "OwnInjector"),
+        ("receive_signal", "theirs"),
+        ("process_signal", "DropsSyscalls"),
+        ("store_load_signal", "OwnStore"),
+    ]
+    with pytest.raises(TypeError, match="object is no stage"):
+        traced(object(), **recorder.providers)

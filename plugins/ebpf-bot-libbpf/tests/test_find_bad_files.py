@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -190,20 +191,27 @@ def as_nobody(*patterns: str) -> list[list[str]]:
     return rows
 
 
-def test_a_file_that_may_not_be_read_is_refused(program: Path, tmp_path: Path) -> None:
-    secret, closed = tmp_path / "secret", tmp_path / "closed"
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A directory that every user can look into, unlike those that pytest makes."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        path = Path(name).resolve()
+        path.chmod(0o755)
+        yield path
+
+
+def test_a_file_that_may_not_be_read_is_refused(program: Path, public: Path) -> None:
+    secret, closed = public / "secret", public / "closed"
     shutil.copy(program, secret)
     closed.mkdir()
     shutil.copy(program, closed / "program")
-    for above in (tmp_path, *tmp_path.parents):
-        if above.owner() != "root" or above.stat().st_mode & 0o077 == 0:
-            above.chmod(0o755)
     secret.chmod(0o000)
     closed.chmod(0o000)
     for path in (secret, closed / "program"):
         ((probe, verdict, reason, detail),) = as_nobody(f"uprobe:{path}:*")
         assert (probe, verdict, reason) == (f"uprobe:{path}:*", "refused", "unreadable")
         assert "Permission denied" in detail
+    closed.chmod(0o755)
     secret.chmod(0o755)
     assert [row[1] for row in as_nobody(f"uprobe:{secret}:main")] == ["pending"]
 

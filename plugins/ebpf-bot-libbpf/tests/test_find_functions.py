@@ -13,6 +13,8 @@ from pathlib import Path
 import attrs
 import pytest
 from ebpf_bot_libbpf import binaries
+from ebpf_bot_libbpf.elf import Elf
+from ebpf_bot_libbpf.files import OpenFile
 from ebpf_bot_libbpf.finder import Finder
 from ebpf_bot_libbpf.points import FunctionPoint
 
@@ -427,8 +429,8 @@ def test_a_binary_is_read_once_for_many_patterns(build: Build, monkeypatch: pyte
     path = build("target", ONE, TWO)
     read = []
 
-    class Counting(binaries.Elf):
-        def __init__(self, file: binaries.OpenFile) -> None:
+    class Counting(Elf):
+        def __init__(self, file: OpenFile) -> None:
             read.append(file.path)
             super().__init__(file)
 

@@ -14,13 +14,10 @@ from ebpf_bot_core import BackendError
 ALL = frozenset({"CAP_BPF", "CAP_PERFMON"})
 
 
-def said(monkeypatch, number, *, privileges=None, program=True, multi=True, btf=True, tmp_path=None):
-    answer = KernelError("load", errno.EINVAL)
+def said(monkeypatch, number, *, privileges=None, btf=True):
     monkeypatch.setattr(
         Privileges, "here", lambda: privileges or Privileges(ALL, filtered=False, lockdown="")
     )
-    monkeypatch.setattr(hints, "try_program", lambda: None if program else answer)
-    monkeypatch.setattr(hints, "try_uprobe_multi", lambda: None if multi else answer)
     monkeypatch.setattr(hints, "BTF", hints.Path("/proc/self/status" if btf else "/none"))
     error = hints.cannot_work(KernelError("load the eBPF programs", number, "the log"))
     assert type(error) is BackendError
@@ -50,9 +47,8 @@ def test_what_else_forbids_is_named(monkeypatch, privileges, hint):
     assert hint in said(monkeypatch, errno.EPERM, privileges=privileges).hint
 
 
-def test_an_old_kernel_is_told_by_what_it_lacks(monkeypatch):
-    error = said(monkeypatch, errno.EINVAL, multi=False)
-    assert "no uprobe_multi" in error.message
+def test_an_old_kernel_is_told_which_one_is_needed(monkeypatch):
+    error = said(monkeypatch, errno.EINVAL)
     assert "6.6" in error.hint
     assert error.errno == errno.EINVAL
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ebpf_bot_libbpf import functions
+from ebpf_bot_libbpf.kernel_error import KernelError
 
 from ebpf_bot_core import BackendError, Reason, Scope, Verdict
 
@@ -280,3 +283,18 @@ def test_where_every_hit_counts_probes_are_not_taken_off_one_by_one(bench, build
             trial.injection.detach(trial.rows[:1])
         trial.run(target)
         assert trial.hits() == {f"f{i:05d}": i % 5 for i in range(10) if i % 5}
+
+
+def test_a_kernel_without_uprobe_multi_is_told_once_and_not_searched(bench, many, monkeypatch):
+    """Such a kernel loads the program, and answers EINVAL to every link."""
+
+    def refuse(*_, **__):
+        raise KernelError("attach uprobes", errno.EINVAL)
+
+    monkeypatch.setattr(functions, "isolate", lambda *_: pytest.fail("searched"))
+    monkeypatch.setattr(functions.syscalls, "attach_uprobes", refuse)
+    with bench.open(f"uprobe:{many}:f0*", "syscall:getppid") as (injection, found):
+        outcome = injection.attach(np.arange(len(found)))
+        assert set(outcome.columns["reason"][:-1]) == {Reason.KERNEL_CONFIG}
+        assert outcome.columns["verdict"][-1] == Verdict.SILENT
+        assert "needs kernel 6.6" in outcome.details[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ebpf_bot_core.plan import StageChoice
     from ebpf_bot_core.reports import Report
     from ebpf_bot_core.reports.document import CoverageDocument
+    from ebpf_bot_core.stages import SignalStore
 
 __all__ = ["report"]
 
@@ -48,9 +50,7 @@ def report(
       ebpf-bot report --last --format json -o coverage.json
       ebpf-bot report --store file:evidence/
     """
-    from ebpf_bot_core.cli.group import BadUsageError  # noqa: PLC0415 - `--help` must not wait for numpy
-    from ebpf_bot_core.plugins import Plugins  # noqa: PLC0415
-    from ebpf_bot_core.reports.document import CoverageDocument  # noqa: PLC0415
+    from ebpf_bot_core.plugins import Plugins  # noqa: PLC0415 - `--help` must not wait for numpy
     from ebpf_bot_core.telemetry.instruments import Instruments  # noqa: PLC0415
     from ebpf_bot_core.telemetry.otlp import exporting  # noqa: PLC0415
     from ebpf_bot_core.telemetry.stages import TracedStore  # noqa: PLC0415
@@ -59,24 +59,31 @@ def report(
     writer = plugins.get("report", format_).build({})
     with exporting():
         opened = TracedStore(plugins.get("store", store.name).build(store.options), store.name, Instruments())
-        try:
-            runs = opened.runs()
-            unknown = set(run_ids) - {run.id for run in runs}
-            if unknown:
-                raise BadUsageError(
-                    f"no run {min(unknown)} in the store", hint="`ebpf-bot report --format json` lists them"
-                )
-            chosen = [run for run in runs if not run_ids or run.id in run_ids][-1 if last else 0 :]
-            if not chosen:
-                raise BadUsageError("the store holds no run", hint="`ebpf-bot run` makes one")
-            document = CoverageDocument.of([(run, opened.evidence(run.id)) for run in chosen])
-        finally:
-            opened.close()
-    if output is None:
-        writer.write(document, sys.stdout)
-    else:
-        _replace(output, writer, document)
+        with contextlib.closing(opened):
+            document = _load(opened, run_ids, last=last)
+        # Inside the context, so that a collector that is down delays the exit and not the report.
+        if output is None:
+            writer.write(document, sys.stdout)
+            sys.stdout.flush()
+        else:
+            _replace(output, writer, document)
     return 0
+
+
+def _load(store: SignalStore, run_ids: tuple[str, ...], *, last: bool) -> CoverageDocument:
+    from ebpf_bot_core.cli.group import BadUsageError  # noqa: PLC0415 - likewise
+    from ebpf_bot_core.reports.document import CoverageDocument  # noqa: PLC0415
+
+    runs = store.runs()
+    unknown = set(run_ids) - {run.id for run in runs}
+    if unknown:
+        raise BadUsageError(
+            f"no run {min(unknown)} in the store", hint="`ebpf-bot report --format json` lists them"
+        )
+    chosen = [run for run in runs if not run_ids or run.id in run_ids][-1 if last else 0 :]
+    if not chosen:
+        raise BadUsageError("the store holds no run", hint="`ebpf-bot run` makes one")
+    return CoverageDocument.of([(run, store.evidence(run.id)) for run in chosen])
 
 
 def _replace(path: Path, writer: Report, document: CoverageDocument) -> None:

@@ -1,4 +1,4 @@
-"""Leaving some file descriptors to others: the command's pipes, the store, the exporter."""
+"""Leaving some file descriptors free: for detaching, the command's pipes, the store, the exporter."""
 
 from __future__ import annotations
 

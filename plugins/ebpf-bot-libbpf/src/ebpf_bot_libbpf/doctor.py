@@ -70,10 +70,12 @@ def _program() -> Diagnosis:
 
 def _uprobe_multi() -> Diagnosis:
     error = try_uprobe_multi()
-    remedy = f"kernel 6.6 or newer is needed, this is {platform.release()}"
+    remedy = (
+        f"uprobe and uretprobe need kernel 6.6, this is {platform.release()}; syscall and tracepoint do not"
+    )
     if error is not None and try_program() is not None:
         remedy = "no program can be loaded: see above"
-    return _answer("libbpf: uprobe_multi", error, works="supported", remedy=remedy)
+    return _answer("libbpf: uprobe_multi", error, works="supported", remedy=remedy, needed=False)
 
 
 def _programs() -> Diagnosis:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import platform
 from typing import Final
 
 import numpy as np
@@ -12,6 +13,8 @@ from ebpf_bot_core import Reason
 from ebpf_bot_libbpf import syscalls
 from ebpf_bot_libbpf.attacher import Refusal
 from ebpf_bot_libbpf.closing import Closer
+from ebpf_bot_libbpf.descriptors import refuse_if_scarce
+from ebpf_bot_libbpf.features import try_uprobe_multi
 from ebpf_bot_libbpf.held_binary import HeldBinary
 from ebpf_bot_libbpf.isolation import isolate
 from ebpf_bot_libbpf.kernel_error import KernelError
@@ -23,6 +26,8 @@ __all__ = ["Functions"]
 
 _LINK_LIMIT: Final = 1 << 20
 """MAX_UPROBE_MULTI_CNT: how many places one link can hold."""
+_NOT_OF_A_PLACE: Final = (Reason.PERMISSION, Reason.KERNEL_CONFIG, Reason.ATTACH_LIMIT)
+"""What has nothing to do with the place that was to be probed."""
 _WOULD_HARM: Final = Refusal(
     Reason.UNSUPPORTED_INSTRUCTION,
     "the kernel would run its first instruction wrongly, so that a probe there changed the program",
@@ -53,10 +58,10 @@ class Functions:
         refused = dict.fromkeys(members[harmed].tolist(), _WOULD_HARM)
         members = members[~harmed]
         with self._binary.mapped():
-            errors = self._attach_most(members)
-        refused |= {member: Refusal.of(error) for member, error in errors.items()}
+            refused_by_kernel = self._attach_most(members)
         self._attached[members] = True
-        self._attached[list(errors)] = False
+        self._attached[list(refused_by_kernel)] = False
+        refused |= refused_by_kernel
         return {member: self._locate(member, why) for member, why in refused.items()}
 
     def detach(self, members: NDArray[np.intp]) -> None:
@@ -74,23 +79,24 @@ class Functions:
         self._links = []
         self._attached[:] = False
 
-    def _attach_most(self, members: NDArray[np.intp]) -> dict[int, KernelError]:
+    def _attach_most(self, members: NDArray[np.intp]) -> dict[int, Refusal]:
         """Link all members that can be; return those that cannot."""
-        if not len(members):
-            return {}
         try:
+            refuse_if_scarce("attach uprobes")
             self._links += self._link(members)
         except KernelError as error:
-            if len(members) == 1 or error.errno in (errno.EPERM, errno.EACCES):
-                return dict.fromkeys(members.tolist(), error)
+            for_all = _why_none(error)
+            if for_all is not None:
+                return dict.fromkeys(members.tolist(), for_all)
         else:
             return {}
-        refused = isolate(members, self._try)
-        accepted = np.setdiff1d(members, np.fromiter(refused, np.intp, len(refused)))
+        bad = isolate(members, self._try)
+        refused = {member: Refusal.of(error) for member, error in bad.items()}
+        accepted = np.setdiff1d(members, np.fromiter(bad, np.intp, len(bad)))
         try:
             self._links += self._link(accepted)
         except KernelError as error:
-            return refused | dict.fromkeys(accepted.tolist(), error)
+            return refused | dict.fromkeys(accepted.tolist(), Refusal.of(error))
         return refused
 
     def _link(self, members: NDArray[np.intp]) -> list[int]:
@@ -118,6 +124,15 @@ class Functions:
         )
 
     def _locate(self, member: int, refusal: Refusal) -> Refusal:
-        if refusal.reason is Reason.PERMISSION:
+        if refusal.reason in _NOT_OF_A_PLACE:
             return refusal
         return Refusal(refusal.reason, f"at file offset {int(self._offsets[member]):#x}: {refusal.detail}")
+
+
+def _why_none(error: KernelError) -> Refusal | None:
+    """Return why no uprobe can be attached at all, or None where it may be for some of them alone."""
+    if error.errno == errno.EINVAL and try_uprobe_multi() is not None:
+        detail = f"uprobe_multi needs kernel 6.6, this is {platform.release()}"
+        return Refusal(Reason.KERNEL_CONFIG, detail)
+    refusal = Refusal.of(error)
+    return refusal if refusal.reason in _NOT_OF_A_PLACE else None

@@ -7,7 +7,6 @@ import platform
 from pathlib import Path
 
 from ebpf_bot_core import BackendError
-from ebpf_bot_libbpf.features import try_program, try_uprobe_multi
 from ebpf_bot_libbpf.kernel_error import KernelError
 from ebpf_bot_libbpf.privileges import CAPABILITIES_HINT, Privileges
 
@@ -38,12 +37,10 @@ def _what_lacks(error: KernelError) -> tuple[str, str]:
     kernel = platform.release()
     if error.errno == errno.ENOSYS:
         return f"kernel {kernel} has no bpf(2)", "use a kernel built with CONFIG_BPF_SYSCALL"
-    if try_program() is None and try_uprobe_multi() is not None:
-        hint = "kernel 6.6 or newer is needed; --backend simulated needs none"
-        return f"kernel {kernel} has no uprobe_multi", hint
     if not BTF.exists():
         return f"kernel {kernel} has no BTF", "use a kernel built with CONFIG_DEBUG_INFO_BTF"
-    return error.message, "`ebpf-bot doctor` shows what works here; --debug shows the verifier's log"
+    hint = f"kernel 6.6 or newer is needed, this is {kernel}; `ebpf-bot doctor` shows what works here"
+    return error.message, hint
 
 
 def _who_forbids(error: KernelError, privileges: Privileges) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from ebpf_bot_core import Reason
 from ebpf_bot_libbpf import syscalls
 from ebpf_bot_libbpf.attacher import Refusal
 from ebpf_bot_libbpf.closing import Closer
+from ebpf_bot_libbpf.descriptors import refuse_if_scarce
 from ebpf_bot_libbpf.kernel_error import KernelError
 from ebpf_bot_libbpf.programs import Programs
 from ebpf_bot_libbpf.sites import SiteGroup
@@ -33,6 +34,7 @@ class _OneByOne:
         refused = {}
         for member in members.tolist():
             try:
+                refuse_if_scarce("attach")
                 self._links[member] = self._link(member)
             except KernelError as error:
                 refused[member] = self._explain(error)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ebpf_bot_libbpf import syscalls
 from ebpf_bot_libbpf.closing import Closer
+from ebpf_bot_libbpf.descriptors import refuse_if_scarce
 from ebpf_bot_libbpf.held_binary import HeldBinary
 from ebpf_bot_libbpf.kernel_error import KernelError
 from ebpf_bot_libbpf.programs import Programs
@@ -43,6 +44,7 @@ class LoadSite:
             return
         offsets, cookies = np.array([offset], np.uint64), np.array([self._site], np.uint64)
         try:
+            refuse_if_scarce("attach uprobes")
             with self._binary.mapped():
                 link = syscalls.attach_uprobes(
                     self._programs["uprobe_load"], self._binary.path, offsets, cookies, on_return=False

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from ebpf_bot_core import BackendError
 from ebpf_bot_libbpf import abi
 from ebpf_bot_libbpf.abi import AttachType, ProgramType
-from ebpf_bot_libbpf.descriptors import refuse_if_scarce
 from ebpf_bot_libbpf.kernel_error import KernelError
 
 __all__ = [
@@ -121,7 +120,6 @@ def open_raw_tracepoint(prog_fd: int, name: str, *, cookie: int = 0) -> int:
     Raises:
         KernelError: ENOENT for a name that this kernel does not have.
     """
-    refuse_if_scarce(f"attach to the raw tracepoint {name}")
     text = ctypes.create_string_buffer(os.fsencode(name))
     attr = abi.RawTracepointOpen(name=ctypes.addressof(text), prog_fd=prog_fd, cookie=cookie)
     return _bpf(abi.Command.RAW_TRACEPOINT_OPEN, attr, f"attach to the raw tracepoint {name}")
@@ -147,7 +145,6 @@ def attach_uprobes(
     Raises:
         KernelError: one of the places cannot be probed; the kernel does not say which.
     """
-    refuse_if_scarce("attach uprobes")
     held = ctypes.create_string_buffer(os.fsencode(path))
     offsets = np.ascontiguousarray(offsets, np.uint64)
     cookies = np.ascontiguousarray(cookies, np.uint64)
@@ -172,7 +169,6 @@ def open_tracepoint_event(tracepoint: int) -> int:
     Raises:
         KernelError: EINVAL or ENOENT for an id that this kernel does not have.
     """
-    refuse_if_scarce("open a tracepoint")
     attr = abi.PerfEventAttr(type=2, size=ctypes.sizeof(abi.PerfEventAttr), config=tracepoint)
     everyone, cpu, no_group, close_on_exec = -1, 0, -1, 8
     return _call(
