@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 __all__ = [
     "BackendError",
+    "BadUsageError",
     "EbpfBotError",
     "NothingAttachedError",
     "PatternError",
@@ -32,6 +33,10 @@ class EbpfBotError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+class BadUsageError(EbpfBotError):
+    """A command line that asks for what cannot be done."""
 
 
 class PatternError(EbpfBotError):

@@ -9,6 +9,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from ebpf_bot_libbpf.points import SyscallPoint
 
 from ebpf_bot_core import Reason, Scope, Verdict
 
@@ -151,3 +152,10 @@ def test_where_descriptors_run_out_the_rest_is_refused_and_the_command_still_sta
                 assert subprocess.run("true", stdout=subprocess.PIPE, check=True, timeout=60)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_number_that_no_syscall_can_have_is_refused(bench):
+    with bench.open_points([SyscallPoint(110), SyscallPoint(1 << 20)]) as injection:
+        outcome = injection.attach(np.arange(2))
+        assert outcome.columns["verdict"].tolist() == [Verdict.SILENT, Verdict.REFUSED]
+        assert "1048576" in outcome.details[1]

@@ -298,3 +298,12 @@ def test_a_kernel_without_uprobe_multi_is_told_once_and_not_searched(bench, many
         assert set(outcome.columns["reason"][:-1]) == {Reason.KERNEL_CONFIG}
         assert outcome.columns["verdict"][-1] == Verdict.SILENT
         assert "needs kernel 6.6" in outcome.details[0]
+
+
+def test_nothing_more_is_attached_to_a_file_that_was_replaced_meanwhile(bench, many):
+    with bench.open(f"uprobe:{many}:f0*") as (injection, found):
+        injection.attach(np.arange(10))
+        Path(shutil.copy(many, many.with_name("other"))).replace(many)
+        outcome = injection.attach(np.arange(5, len(found)))
+        assert set(outcome.columns["verdict"][:5]) == {Verdict.SILENT}
+        assert set(outcome.columns["reason"][5:]) == {Reason.BINARY_REPLACED}

@@ -13,14 +13,10 @@ import click
 
 from ebpf_bot_core.errors import EbpfBotError
 
-__all__ = ["BadUsageError", "execute"]
+__all__ = ["execute"]
 
 FAILED = 2
 """Exit status of bad usage, a bad plan or an environment that cannot serve."""
-
-
-class BadUsageError(EbpfBotError):
-    """A command line that asks for what cannot be done."""
 
 
 class _Group(click.Group):

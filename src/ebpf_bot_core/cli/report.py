@@ -13,6 +13,7 @@ import click
 
 from ebpf_bot_core.cli.words import complete_plugin, complete_store
 from ebpf_bot_core.cli.words import store as store_choice
+from ebpf_bot_core.errors import BadUsageError
 
 if TYPE_CHECKING:
     from ebpf_bot_core.plan import StageChoice
@@ -71,7 +72,6 @@ def report(
 
 
 def _load(store: SignalStore, run_ids: tuple[str, ...], *, last: bool) -> CoverageDocument:
-    from ebpf_bot_core.cli.group import BadUsageError  # noqa: PLC0415 - likewise
     from ebpf_bot_core.reports.document import CoverageDocument  # noqa: PLC0415
 
     runs = store.runs()
@@ -88,8 +88,6 @@ def _load(store: SignalStore, run_ids: tuple[str, ...], *, last: bool) -> Covera
 
 def _replace(path: Path, writer: Report, document: CoverageDocument) -> None:
     """Write a file whole or not at all, so that a reader never sees half of one."""
-    from ebpf_bot_core.cli.group import BadUsageError  # noqa: PLC0415 - likewise
-
     try:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:

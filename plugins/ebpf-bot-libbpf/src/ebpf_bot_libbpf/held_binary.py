@@ -58,7 +58,7 @@ class HeldBinary:
             return Refusal.of(KernelError(f"open {path}", error.errno or 0))
         except KernelError as error:
             return Refusal.of(error)
-        if not self._is_examined(os.fstat(self._fd)):
+        if not self._is_examined(os.fstat(self._fd)) or self.fate() is not Fate.SAME:
             return Refusal(Reason.BINARY_REPLACED, f"{path} was changed after it was examined")
         return None
 

