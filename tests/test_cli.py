@@ -251,13 +251,18 @@ def test_a_signal_ends_the_run_with_its_report(tmp_path, number, command):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Whoever runs the tests in the background may ignore SIGINT, and what is ignored is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 20
     while not (tmp_path / ".ebpf-bot.db").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     time.sleep(0.5)
     process.send_signal(number)
-    out, err = process.communicate(timeout=20)
+    try:
+        out, err = process.communicate(timeout=20)
+    finally:
+        process.kill()
     assert process.returncode == (128 + number if command else 0), err
     assert "probes fired" in out
     document = json.loads(bot("report", "--format", "json", cwd=tmp_path).stdout)

@@ -38,6 +38,8 @@ def start(cwd, *arguments):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Whoever runs the tests in the background may ignore SIGINT, and what is ignored is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -57,7 +59,10 @@ def test_a_signal_ends_command_and_run_with_a_whole_report(tmp_path, workload, b
     assert eventually(lambda: links() - before), "never attached"
     time.sleep(0.3)
     process.send_signal(number)
-    out, err = process.communicate(timeout=30)
+    try:
+        out, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
     assert process.returncode == 128 + number, err
     assert "probes fired" in out
     assert eventually(lambda: not links() - before)

@@ -128,6 +128,8 @@ def test_ctrl_c_ends_the_wait_and_changes_nothing_else(tmp_path):
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
+            # Whoever runs the tests in the background may ignore SIGINT, and what is ignored is inherited.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         report = ""
         while not report.endswith("\n}\n"):
