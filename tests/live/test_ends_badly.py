@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,12 @@ def start(cwd, *arguments):
     )
 
 
+def covers_a_command(process: subprocess.Popen[str]) -> bool:
+    """Whether the run has got as far as starting what it covers."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return any(Path(f"/proc/{child}/comm").read_text() == "workload\n" for child in children)
+
+
 def eventually(condition, seconds=10.0) -> bool:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -56,7 +63,8 @@ def eventually(condition, seconds=10.0) -> bool:
 def test_a_signal_ends_command_and_run_with_a_whole_report(tmp_path, workload, bot, number):
     before = links()
     process = start(tmp_path, "--expect", f"uprobe:{workload}:f????", "--", workload, "w", "s60")
-    assert eventually(lambda: links() - before), "never attached"
+    assert eventually(lambda: covers_a_command(process)), "never started"
+    assert links() - before
     time.sleep(0.3)
     process.send_signal(number)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -85,8 +86,8 @@ def execute(arguments: Sequence[str]) -> int:
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "ebpf-bot"
         return _fail(error.format_message(), f"see `{path} --help`")
-    except click.Abort:
-        return _fail("interrupted", "")
+    except (click.Abort, KeyboardInterrupt):
+        return 128 + signal.SIGINT
     except EbpfBotError as error:
         if debug:
             traceback.print_exc()
