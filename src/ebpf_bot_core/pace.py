@@ -25,7 +25,8 @@ class Pace:
     def __init__(self) -> None:
         self._seconds = _SHORTEST
         self._end = math.inf
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        # Made by the first wait: a pipeline that is only stepped, and never closed, then holds no descriptor for it.
+        self._wake = -1
 
     def found(self, news: int) -> None:
         """Take note of how many verdicts the last step changed."""
@@ -53,6 +54,8 @@ class Pace:
         Args:
             until_readable: such as a pidfd, which is readable once its process has ended; -1 for none.
         """
+        if self._wake < 0:
+            self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         poll = select.poll()
         poll.register(self._wake, select.POLLIN)
         if until_readable >= 0:
