@@ -94,7 +94,7 @@ def test_live_time_is_the_time_attached():
     bot.age(10_000)
     live = bot.evidence.columns["live_ns"]
     assert live.tolist() == [5_000, 9_000, 0, 0]
-    assert bot.held_ns(11_000).tolist() == [0, 10_000, 0, 0]
+    assert bot.held_ns(np.array([1]), 11_000).tolist() == [10_000]
     assert bot.rounds.tolist() == [1, 1, 0, 0]
 
 

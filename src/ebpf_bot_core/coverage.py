@@ -178,9 +178,10 @@ class CoverageBot:
         self._evidence.columns["live_ns"][self.attached] += now_ns - self._aged_at[self.attached]
         self._aged_at[self.attached] = now_ns
 
-    def held_ns(self, now_ns: int) -> NDArray[np.int64]:
-        """Return how long each probe has been attached this time, shape (n,); 0 where it is not."""
-        return np.where(self.attached, now_ns - self._attached_at, 0)
+    def held_ns(self, rows: NDArray[np.intp], now_ns: int) -> NDArray[np.int64]:
+        """Return how long some attached probes have been attached this time, shape (len(rows),)."""
+        held: NDArray[np.int64] = now_ns - self._attached_at[rows]
+        return held
 
     def take_changes(self, *, everything: bool = False) -> tuple[Evidence, VerdictChanges]:
         """Return what has changed since the last call: evidence to save, and verdicts to announce.

@@ -83,16 +83,7 @@ class CoverageOrchestrator:
         columns = bot.evidence.columns
         verdict = columns["verdict"]
         rows = np.flatnonzero((verdict == Verdict.PENDING) | (verdict == Verdict.SILENT))
-        candidates = Candidates(
-            bot.probes,
-            rows,
-            bot.priority[rows],
-            bot.attached[rows],
-            bot.rounds[rows],
-            columns["live_ns"][rows],
-            columns["opportunities"][rows],
-            step,
-        )
+        candidates = Candidates(bot.probes, rows, step, bot.attached[rows], bot)
         scores = self._scores(candidates)
         proven = _NOTHING if self.keep else np.flatnonzero(bot.attached & (verdict >= Verdict.BLIND))
         attach, detach, reason = self._fill(candidates, scores, bot, now_ns)
@@ -135,7 +126,7 @@ class CoverageOrchestrator:
             places -= int(np.count_nonzero(bot.attached & bot.evidence.fired))
         if len(candidates) <= places:
             return idle, _NOTHING, f"all {len(candidates)} candidates fit the budget"
-        held = attached & (bot.held_ns(now_ns)[candidates.rows] < self.turn_ns) if not self.keep else attached
+        held = attached if self.keep else self._in_their_turn(candidates, bot, now_ns)
         free = places - int(np.count_nonzero(held))
         if free <= 0:
             return _NOTHING, _NOTHING, f"the {places} places of the budget are taken"
@@ -151,12 +142,19 @@ class CoverageOrchestrator:
             f"the best {len(chosen)} of {len(contenders)} candidates fit the budget of {places}",
         )
 
+    def _in_their_turn(self, candidates: Candidates, bot: CoverageBot, now_ns: int) -> NDArray[np.bool_]:
+        """Return where a candidate is attached and its turn is not over."""
+        held = candidates.attached.copy()
+        on = np.flatnonzero(held)
+        held[on] = bot.held_ns(candidates.rows[on], now_ns) < self.turn_ns
+        return held
+
 
 def _best(scores: NDArray[np.float64], count: int) -> NDArray[np.intp]:
     """Return the positions of the `count` highest scores, the highest first; equal ones keep their order."""
     if count < len(scores):
         # Partition first: sorting all of 100,000 would cost more than everything else in a decision.
-        threshold = -np.partition(-scores, count - 1)[count - 1]
+        threshold = np.partition(scores, len(scores) - count)[len(scores) - count]
         above = np.flatnonzero(scores > threshold)
         level = np.flatnonzero(scores == threshold)[: count - len(above)]
         keep = np.sort(np.concatenate([above, level]))

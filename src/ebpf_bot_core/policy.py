@@ -8,6 +8,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from ebpf_bot_core.coverage import CoverageBot
 from ebpf_bot_core.probe import ProbeTable
 
 __all__ = ["Candidates", "Policy"]
@@ -17,27 +18,44 @@ __all__ = ["Candidates", "Policy"]
 class Candidates:
     """The probes that may be attached next: those that can fire and have not. All arrays have shape (n,).
 
+    What a policy does not look at is not computed.
+
     Attributes:
         probes: the whole table; `rows` are indexes into it, ascending.
-        priority: what the plan says.
-        attached: where a probe is attached now.
-        rounds: how often each has been attached so far.
-        live_ns: how long each has been attached in all.
-        opportunities: how often the code around each has been loaded or run.
         step: the number of the step, from 1.
+        attached: where a probe is attached now.
     """
 
     probes: ProbeTable
     rows: NDArray[np.intp]
-    priority: NDArray[np.float64]
-    attached: NDArray[np.bool_]
-    rounds: NDArray[np.int64]
-    live_ns: NDArray[np.int64]
-    opportunities: NDArray[np.uint64]
     step: int
+    attached: NDArray[np.bool_]
+    _bot: CoverageBot
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def priority(self) -> NDArray[np.float64]:
+        """What the plan says of each; the higher is the more important."""
+        return self._bot.priority[self.rows]
+
+    @property
+    def rounds(self) -> NDArray[np.int64]:
+        """How often each has been attached so far."""
+        return self._bot.rounds[self.rows]
+
+    @property
+    def live_ns(self) -> NDArray[np.int64]:
+        """How long each has been attached in all."""
+        live: NDArray[np.int64] = self._bot.evidence.columns["live_ns"][self.rows]
+        return live
+
+    @property
+    def opportunities(self) -> NDArray[np.uint64]:
+        """How often the code around each has been loaded or run."""
+        opportunities: NDArray[np.uint64] = self._bot.evidence.columns["opportunities"][self.rows]
+        return opportunities
 
 
 @runtime_checkable
