@@ -39,7 +39,7 @@ check: setup ## Lint, types, docs, and the contract between docs, names and code
 	$(BIN)/python -m pytest --quiet tests/contract
 
 bench: setup ## Measure the pipeline's own cost, the stores and the backend.
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in benchmarks/*.py plugins/ebpf-bot-libbpf/scripts/measure.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 objects: setup ## Rebuild the eBPF objects from their sources.
 	$(BIN)/python plugins/ebpf-bot-libbpf/scripts/build_objects.py
