@@ -19,6 +19,7 @@ for command in "${!needed[@]}"; do
 done
 [ -e /usr/include/bpf/bpf_helpers.h ] || missing+=(libbpf-dev)
 [ -e /usr/include/stdio.h ] || missing+=(libc6-dev)
+compgen -G "/usr/include/*/sys/sdt.h" >/dev/null || [ -e /usr/include/sys/sdt.h ] || missing+=(systemtap-sdt-dev)
 python3 -m ensurepip --version >/dev/null 2>&1 || missing+=(python3-venv)
 [ ${#missing[@]} -eq 0 ] && exit 0
 

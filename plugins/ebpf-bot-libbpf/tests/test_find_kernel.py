@@ -306,7 +306,6 @@ def test_the_script_that_wrote_the_tables_reads_headers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "usdt:/bin/sh:*:*",
         "kprobe:vfs_*",
         "kretprobe:vfs_read",
         "fentry:f",

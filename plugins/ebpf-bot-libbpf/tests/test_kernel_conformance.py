@@ -21,12 +21,20 @@ SOURCE = (
     """
     #include <stdlib.h>
     #include <string.h>
+    #include <sys/sdt.h>
     #include <sys/wait.h>
     #include <unistd.h>
     volatile int x;
     """
-    + "\n".join(f"__attribute__((noinline)) void {name}(void) {{ x++; }}" for name in NAMES)
+    + "\n".join(
+        f"__attribute__((noinline)) void {name}(void) {{ x++; DTRACE_PROBE(app, {name}); }}" for name in NAMES
+    )
     + '\n__asm__(".globl work_avx\\n.type work_avx, @function\\nwork_avx: vzeroupper\\nret\\n.size work_avx, .-work_avx");'
+    # What DTRACE_PROBE(app, work_avx) would leave, if it stood before the first instruction.
+    + r"""
+    __asm__(".pushsection .note.stapsdt, \"\", \"note\"\n.balign 4\n.4byte 8, 2f - 1f, 3\n.asciz \"stapsdt\"\n"
+            "1: .8byte work_avx, 0, 0\n.asciz \"app\"\n.asciz \"work_avx\"\n.asciz \"\"\n2: .balign 4\n.popsection");
+    """
     + f"""
     struct {{ const char *name; void (*call)(void); }} all[] = {{ {", ".join(f'{{"{n}", {n}}}' for n in NAMES)} }};
     int main(int c, char **v) {{
@@ -51,11 +59,12 @@ def program(tmp_path_factory):
     return directory / "target"
 
 
-class FunctionTests(InjectorTests):
-    """What the two kinds of function probe have in common."""
+class CodeTests(InjectorTests):
+    """What the kinds of probe in a binary have in common."""
 
     scopes = frozenset(Scope)
     kind = "uprobe"
+    provider = ""
 
     @pytest.fixture(autouse=True)
     def target(self, program):
@@ -68,10 +77,10 @@ class FunctionTests(InjectorTests):
         return LibbpfReceiver()
 
     def patterns(self):
-        return [f"{self.kind}:{self.program}:{name}" for name in NAMES]
+        return [f"{self.kind}:{self.program}:{self.provider}{name}" for name in NAMES]
 
     def stubborn(self):
-        return f"{self.kind}:{self.program}:work_avx"
+        return f"{self.kind}:{self.program}:{self.provider}work_avx"
 
     def command(self, probes, times, *, fork=False):
         names = [probe.rpartition(":")[2] for probe in probes]
@@ -91,14 +100,21 @@ class FunctionTests(InjectorTests):
         subprocess.run(self.command(probes, times), check=True, timeout=SECONDS)
 
 
-class TestUprobe(FunctionTests):
+class TestUprobe(CodeTests):
     """uprobe."""
 
 
-class TestUretprobe(FunctionTests):
+class TestUretprobe(CodeTests):
     """uretprobe."""
 
     kind = "uretprobe"
+
+
+class TestUsdt(CodeTests):
+    """usdt."""
+
+    kind = "usdt"
+    provider = "app:"
 
 
 class TestSyscall(InjectorTests):
@@ -137,4 +153,4 @@ class TestSyscall(InjectorTests):
         subprocess.run(self.command(probes, times), check=True, timeout=SECONDS)
 
 
-del FunctionTests
+del CodeTests

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ebpf_bot_libbpf import functions
+from ebpf_bot_libbpf import code_places
 from ebpf_bot_libbpf.kernel_error import KernelError
 
 from ebpf_bot_core import BackendError, Reason, Scope, Verdict
@@ -291,8 +291,8 @@ def test_a_kernel_without_uprobe_multi_is_told_once_and_not_searched(bench, many
     def refuse(*_, **__):
         raise KernelError("attach uprobes", errno.EINVAL)
 
-    monkeypatch.setattr(functions, "isolate", lambda *_: pytest.fail("searched"))
-    monkeypatch.setattr(functions.syscalls, "attach_uprobes", refuse)
+    monkeypatch.setattr(code_places, "isolate", lambda *_: pytest.fail("searched"))
+    monkeypatch.setattr(code_places.syscalls, "attach_uprobes", refuse)
     with bench.open(f"uprobe:{many}:f0*", "syscall:getppid") as (injection, found):
         outcome = injection.attach(np.arange(len(found)))
         assert set(outcome.columns["reason"][:-1]) == {Reason.KERNEL_CONFIG}

@@ -25,7 +25,7 @@ from ebpf_bot_libbpf.receiver import LibbpfReceiver
 
 target, tracepoint = sys.argv[1:]
 injector = LibbpfInjector()
-names = [f"uprobe:{target}:work", f"uretprobe:{target}:work", "syscall:getppid", "rawtracepoint:sched_process_exit"]
+names = [f"uprobe:{target}:work", f"uretprobe:{target}:work", "syscall:getppid", "rawtracepoint:sched_process_exit", f"usdt:{target}:app:work"]
 point = injector._point
 injector._point = lambda name: TracepointPoint(int(tracepoint)) if name.startswith("tracepoint") else point(name)
 names.append("tracepoint:sched:sched_process_exit")
@@ -49,8 +49,14 @@ def said(build, bench):
     """Return what a process says that probes with some privileges."""
     target = build(
         """
+        #define _SDT_HAS_SEMAPHORES 1
+        #include <sys/sdt.h>
         #include <unistd.h>
-        __attribute__((noinline)) int work(int x) { return x + getppid(); }
+        unsigned short app_work_semaphore __attribute__((section(".probes")));
+        __attribute__((noinline)) int work(int x) {
+            if (app_work_semaphore) DTRACE_PROBE(app, work);
+            return x + getppid();
+        }
         int main(void) { volatile int x = 0; for (int i = 0; i < 5; i++) x = work(x); return 0; }
         """
     )
@@ -72,8 +78,9 @@ def nobody(*capabilities):
 
 def test_a_user_with_the_two_capabilities_can_probe_everything(said):
     said = said(*nobody(*CAPABILITIES))
-    assert said.get("verdicts") == ["silent"] * 5, said
-    assert said["hits"] == {"uprobe": 5, "uretprobe": 5, "syscall": 5, "rawtracepoint": 1, "tracepoint": 1}
+    assert said.get("verdicts") == ["silent"] * 6, said
+    once = dict.fromkeys(("rawtracepoint", "tracepoint"), 1)
+    assert said["hits"] == dict.fromkeys(("uprobe", "uretprobe", "usdt", "syscall"), 5) | once
     assert said["doctor"]["libbpf: privileges"][0]
     assert said["doctor"]["libbpf: its own programs"][0]
     assert not said["doctor"]["libbpf: tracefs"][0]
@@ -140,4 +147,4 @@ def test_root_finds_everything_well(said):
         pytest.skip("not root")
     said = said()
     assert {subject: ok for subject, (ok, _) in said["doctor"].items() if not ok} == {}
-    assert said["verdicts"] == ["silent"] * 5
+    assert said["verdicts"] == ["silent"] * 6

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 from ebpf_bot_libbpf.counting import CountSource
-from ebpf_bot_libbpf.points import Binary, FunctionPoint, RawTracepointPoint, SyscallPoint, TracepointPoint
-from ebpf_bot_libbpf.sites import FunctionKind, Sites
+from ebpf_bot_libbpf.points import (
+    Binary,
+    FunctionPoint,
+    RawTracepointPoint,
+    SyscallPoint,
+    TracepointPoint,
+    UsdtPoint,
+)
+from ebpf_bot_libbpf.sites import CodeKind, Sites
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +31,13 @@ points = st.lists(
             ),
             st.booleans(),
         ),
+        st.builds(
+            UsdtPoint,
+            st.sampled_from([ONE, TWO]),
+            st.lists(st.tuples(st.integers(0, 9), st.sampled_from([0, 20, 22])), min_size=1, max_size=3).map(
+                lambda at: tuple(sorted(set(at)))
+            ),
+        ),
         st.builds(TracepointPoint, st.integers(1, 3)),
         st.builds(RawTracepointPoint, st.sampled_from("xyz")),
         st.builds(SyscallPoint, st.integers(0, 3)),
@@ -39,6 +53,8 @@ def places(point):
             return []
         case FunctionPoint():
             return [(point.binary, point.on_return, offset) for offset in point.offsets]
+        case UsdtPoint():
+            return [(point.binary, False, offset) for offset in {offset for offset, _ in point.sites}]
         case TracepointPoint():
             return [("id", point.id)]
         case RawTracepointPoint():
@@ -91,12 +107,31 @@ def test_functions_are_grouped_by_binary_and_direction():
         ]
     )
     assert [(group.kind, group.keys) for group in sites.groups] == [
-        (FunctionKind(ONE, on_return=False), (5, 7)),
-        (FunctionKind(TWO, on_return=False), (5,)),
-        (FunctionKind(ONE, on_return=True), (5,)),
+        (CodeKind(ONE, on_return=False), (5, 7)),
+        (CodeKind(TWO, on_return=False), (5,)),
+        (CodeKind(ONE, on_return=True), (5,)),
         (SyscallPoint, (3,)),
     ]
     assert sites.binary_of_row.tolist() == [0, 1, 0, 0, -1]
+
+
+def test_a_place_has_its_semaphore_whatever_is_probed_there():
+    sites = Sites.of(
+        [
+            FunctionPoint(ONE, (5, 7), on_return=True),
+            UsdtPoint(ONE, ((5, 20), (6, 0))),
+            FunctionPoint(ONE, (5, 7), on_return=False),
+            UsdtPoint(TWO, ((7, 22), (7, 24))),
+        ]
+    )
+    assert [(group.kind, group.keys, group.semaphores) for group in sites.groups] == [
+        (CodeKind(ONE, on_return=True), (5, 7), {5: 20}),
+        (CodeKind(ONE, on_return=False), (5, 6, 7), {5: 20}),
+        (CodeKind(TWO, on_return=False), (7,), {7: 22}),
+    ]
+    assert sites.binary_of_row.tolist() == [0, 0, 0, 1]
+    assert sites.pair_site[sites.pair_row == 1].tolist() == [3, 4]
+    assert sites.pair_site[sites.pair_row == 2].tolist() == [3, 5]
 
 
 class Table:

@@ -1,6 +1,6 @@
 """Attaching sites: one room for each kind of site, all with the same door, and what they say of sites refused.
 
-The rooms are `functions` (uprobe, uretprobe) and `kernel_events` (tracepoint, raw tracepoint, syscall).
+The rooms are `code_places` (uprobe, uretprobe, usdt) and `kernel_events` (tracepoint, raw tracepoint, syscall).
 """
 
 from __future__ import annotations

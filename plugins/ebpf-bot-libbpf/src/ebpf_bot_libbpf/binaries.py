@@ -1,31 +1,28 @@
-"""Binaries: files examined once, however many patterns ask for their functions."""
+"""Binaries: files examined once, however many patterns ask for what is in them."""
 
 from __future__ import annotations
 
 import platform
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 import attrs
-import numpy as np
-from numpy.typing import NDArray
 
 from ebpf_bot_core import Reason, Verdict
-from ebpf_bot_libbpf.elf import MAGIC, Elf, Segment, damage_refused
+from ebpf_bot_libbpf.damage import damage_refused
+from ebpf_bot_libbpf.elf import MAGIC, Elf, Segment
 from ebpf_bot_libbpf.files import OpenFile, open_file
-from ebpf_bot_libbpf.function_table import FunctionTable
-from ebpf_bot_libbpf.instructions import refused_first_instructions
 from ebpf_bot_libbpf.points import Binary
 from ebpf_bot_libbpf.refusals import UnprobeableError
 from ebpf_bot_libbpf.startup import load_offset
-from ebpf_bot_libbpf.symbols import Symbols, SymbolSource, read_symbols
 
-__all__ = ["DEBUG_ROOT", "Binaries", "Examined"]
+__all__ = ["Binaries", "Examined", "Read"]
 
-DEBUG_ROOT: Final = Path("/usr/lib/debug")
-"""Where distributions install debug symbols; gdb's default too."""
+T = TypeVar("T")
+Read = Callable[[OpenFile, Elf, tuple[Segment, ...]], T]
+"""Reads what is sought from a binary and its PT_LOAD segments; may raise what `damage_refused` catches."""
 
 _NATIVE: Final = {"x86_64": ("EM_X86_64", "EM_386"), "aarch64": ("EM_AARCH64",)}
 """Machine -> architectures of the binaries whose processes its kernel can probe."""
@@ -36,33 +33,26 @@ _HEAD: Final = 256
 
 
 @attrs.frozen(eq=False)
-class Examined:
-    """One binary and its functions.
-
-    Attributes:
-        debug_path: the separate debug file that would be used for it, empty if its own symbols are complete or it
-            has no build-id.
-    """
+class Examined(Generic[T]):
+    """One binary and what was sought in it."""
 
     binary: Binary
-    functions: FunctionTable
-    debug_path: str
+    content: T
 
 
-class Binaries:
+class Binaries(Generic[T]):
     """Examines binaries, each as often as it changes.
 
     Args:
-        debug_root: the directory that holds `.build-id/xx/yyyy.debug`.
         machine: as uname(2) gives it.
     """
 
-    def __init__(self, debug_root: Path = DEBUG_ROOT, machine: str = "") -> None:
-        self._debug_root = debug_root
+    def __init__(self, read: Read[T], machine: str = "") -> None:
+        self._read_content = read
         self._machine = machine or platform.machine()
-        self._known: dict[tuple[int, int, int, int], Examined | UnprobeableError] = {}
+        self._known: dict[tuple[int, int, int, int], Examined[T] | UnprobeableError] = {}
 
-    def examine(self, path: str) -> Examined:
+    def examine(self, path: str) -> Examined[T]:
         """Return what is known of the binary at `path`, reading it only if it is new or has changed.
 
         Raises:
@@ -77,14 +67,14 @@ class Binaries:
             # The same file may be known by another of its names.
             return attrs.evolve(known, binary=attrs.evolve(known.binary, path=file.path))
 
-    def _attempt(self, file: OpenFile) -> Examined | UnprobeableError:
+    def _attempt(self, file: OpenFile) -> Examined[T] | UnprobeableError:
         try:
             with damage_refused(file.path):
                 return self._read(file)
         except UnprobeableError as error:
             return error.anew()
 
-    def _read(self, file: OpenFile) -> Examined:
+    def _read(self, file: OpenFile) -> Examined[T]:
         if file.read(0, min(file.size, len(MAGIC))) != MAGIC:
             raise UnprobeableError(Verdict.REFUSED, Reason.NOT_ELF, _what_instead(file))
         elf = Elf(file)
@@ -93,7 +83,7 @@ class Binaries:
         executable = tuple((s.offset, s.size) for s in segments if s.executable)
         if not executable:
             raise UnprobeableError(Verdict.REFUSED, Reason.NOT_ELF, f"no part of {file.path} is executable")
-        functions, debug_path = self._functions(file, elf, segments)
+        content = self._read_content(file, elf, segments)
         device, inode, mtime_ns, size = file.identity
         binary = Binary(
             path=file.path,
@@ -104,7 +94,7 @@ class Binaries:
             segments=executable,
             load_offset=load_offset(file, elf, segments),
         )
-        return Examined(binary, functions, debug_path)
+        return Examined(binary, content)
 
     def _refuse_foreign(self, file: OpenFile, elf: Elf) -> None:
         if elf.machine not in _NATIVE.get(self._machine, ()) or not elf.little_endian:
@@ -115,40 +105,6 @@ class Binaries:
             kind = _NOT_LINKED.get(str(elf.type), "ELF of an unknown type")
             detail = f"{file.path} is {kind}, not a program or library"
             raise UnprobeableError(Verdict.REFUSED, Reason.NOT_ELF, detail)
-
-    def _functions(
-        self, file: OpenFile, elf: Elf, segments: tuple[Segment, ...]
-    ) -> tuple[FunctionTable, str]:
-        """Read the file's own symbols and, where it is stripped, those of its debug file."""
-
-        def refused(offsets: NDArray[np.uint64]) -> NDArray[np.bool_]:
-            if elf.machine != "EM_X86_64":
-                return np.zeros(len(offsets), np.bool_)
-            return refused_first_instructions(file, offsets)
-
-        own = [(file, elf, table) for table in elf.symbol_tables()]
-        build_id = "" if any(not table.dynamic for _, _, table in own) else elf.build_id()
-        if not build_id:
-            return FunctionTable.of(read_symbols(own), segments, refused), ""
-        debug_path = f"{self._debug_root}/.build-id/{build_id[:2]}/{build_id[2:]}.debug"
-        symbols = _with_debug_file(own, debug_path, build_id) or read_symbols(own)
-        return FunctionTable.of(symbols, segments, refused), debug_path
-
-
-def _with_debug_file(own: Sequence[SymbolSource], path: str, build_id: str) -> Symbols | None:
-    """Return a stripped binary's own symbols and those of its debug file, which have the binary's addresses.
-
-    None if there is no such file, as for most, or if it is damaged or not that of the binary.
-    """
-    try:
-        with open_file(path) as file, damage_refused(path):
-            elf = Elf(file)
-            if elf.build_id() != build_id:
-                return None
-            more = [(file, elf, table) for table in elf.symbol_tables() if not table.dynamic]
-            return read_symbols([*own, *more])
-    except UnprobeableError:
-        return None
 
 
 def _what_instead(file: OpenFile) -> str:

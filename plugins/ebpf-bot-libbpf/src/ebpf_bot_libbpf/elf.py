@@ -7,24 +7,20 @@ with the file's and with a limit, and pyelftools only ever sees those bytes: it 
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, Final
 
 import attrs
-from elftools.common.exceptions import ELFError
-from elftools.construct import ConstructError, Struct
+import numpy as np
+from elftools.construct import Struct
 from elftools.elf.structs import ELFStructs
+from numpy.typing import NDArray
 
-from ebpf_bot_core import Reason, Verdict
+from ebpf_bot_libbpf.damage import ElfError
 from ebpf_bot_libbpf.files import OpenFile
-from ebpf_bot_libbpf.refusals import UnprobeableError
+from ebpf_bot_libbpf.notes import notes
 
-__all__ = ["MAGIC", "Elf", "ElfError", "Segment", "SymbolTable", "damage_refused", "file_offset"]
-
-ElfError = ELFError
-"""Raised by the readers of this plugin, as by pyelftools, where a file contradicts the format or itself."""
+__all__ = ["MAGIC", "Elf", "Section", "Segment", "SymbolTable", "file_offset", "file_offsets"]
 
 MAGIC: Final = b"\x7fELF"
 
@@ -34,56 +30,21 @@ _MAX_SECTIONS: Final = 16_384
 """Linkers leave about 40; only unlinked object files have one a function."""
 _MAX_NOTES: Final = 1 << 16
 """Bytes of notes that are searched for the build-id; real ones have some hundred."""
+_MAX_SECTION_NAMES: Final = 1 << 20
+"""Bytes of the names of sections; real ones have less than 1 KiB."""
 _MAX_DYNAMIC: Final = 1 << 16
 """Bytes of dynamic entries; real ones have less than 2 KiB."""
 _ADDRESS_SPACE: Final = 1 << 64
 _PAGE: Final = 4096
 """The smallest page of any supported machine; offset and address of a segment agree modulo it."""
 
+_NT_GNU_BUILD_ID: Final = 3
 _PF_X: Final = 1
+_PF_W: Final = 2
 _IDENTIFICATION: Final = 16
 """Bytes of e_ident, with which the header begins in every class of file."""
 _HEADER_SIZES: Final = {32: 52, 64: 64}
 _SYMBOL_SIZES: Final = {32: 16, 64: 24}
-
-_DAMAGE: Final = (
-    ElfError,  # what pyelftools and this plugin raise on purpose
-    ConstructError,  # from the parser below pyelftools, where it is called directly
-    EOFError,  # OpenFile.read: beyond the end of the file
-    # What pyelftools and Python raise by accident when values make no sense:
-    AssertionError,
-    LookupError,  # KeyError, IndexError
-    ValueError,  # UnicodeDecodeError among them; numpy on sizes that do not fit
-    ArithmeticError,  # OverflowError
-    AttributeError,  # a structure that is not there
-    TypeError,  # an enumeration's number where its name is expected
-    struct.error,
-    MemoryError,
-    RecursionError,
-)
-"""The one list of what reading a damaged file can raise."""
-
-
-@contextmanager
-def damage_refused(path: str) -> Iterator[None]:
-    """Turn whatever reading a damaged file raises into a refusal; other errors pass.
-
-    Raises:
-        UnprobeableError: `refused`, MALFORMED_ELF where the file is damaged, UNREADABLE where the medium is.
-    """
-    try:
-        yield
-    except UnprobeableError:
-        raise
-    except OSError as error:
-        detail = f"{path} cannot be read: {error.strerror or error}"
-        raise UnprobeableError(Verdict.REFUSED, Reason.UNREADABLE, detail) from error
-    except _DAMAGE as error:
-        said = str(error).partition("\n")[0][:200]
-        if not isinstance(error, ElfError | EOFError):  # meant for programmers: say what kind of error it was
-            said = f"{type(error).__name__} {said}".rstrip()
-        detail = f"{path} is no sound ELF file: {said}"
-        raise UnprobeableError(Verdict.REFUSED, Reason.MALFORMED_ELF, detail) from error
 
 
 @attrs.frozen
@@ -94,6 +55,16 @@ class Segment:
     address: int
     size: int
     executable: bool
+    writable: bool
+
+
+@attrs.frozen
+class Section:
+    """Where a section is in the memory of the program, and in the file, as its header claims."""
+
+    address: int
+    offset: int
+    size: int
 
 
 @attrs.frozen
@@ -160,7 +131,13 @@ class Elf:
             if (load.p_offset - load.p_vaddr) % _PAGE:
                 raise ElfError("a segment's offset and address disagree within the page")
             segments.append(
-                Segment(load.p_offset, load.p_vaddr, load.p_filesz, executable=bool(load.p_flags & _PF_X))
+                Segment(
+                    load.p_offset,
+                    load.p_vaddr,
+                    load.p_filesz,
+                    executable=bool(load.p_flags & _PF_X),
+                    writable=bool(load.p_flags & _PF_W),
+                )
             )
         return tuple(segments)
 
@@ -202,10 +179,23 @@ class Elf:
             if size > budget or offset + size > self._file.size:
                 continue
             budget -= size
-            for name, kind, descriptor in self._notes(self._file.read(offset, size)):
-                if name == b"GNU\0" and kind == "NT_GNU_BUILD_ID":
+            data = self._file.read(offset, size)
+            for name, kind, descriptor in notes(data, little_endian=self.little_endian):
+                if name == b"GNU\0" and kind == _NT_GNU_BUILD_ID:
                     return descriptor.hex()
         return ""
+
+    def section(self, name: str) -> Section | None:
+        """Return the first section of a name, None if there is none."""
+        sections, at = self._section_headers(), self._header.e_shstrndx
+        if at >= len(sections):
+            return None
+        names = self._file.read(sections[at].sh_offset, min(sections[at].sh_size, _MAX_SECTION_NAMES))
+        sought = name.encode() + b"\0"
+        for section in sections:
+            if names.startswith(sought, section.sh_name):
+                return Section(section.sh_addr, section.sh_offset, section.sh_size)
+        return None
 
     def dynamic(self) -> dict[str, int]:
         """Return the values of the dynamic entries by tag (`DT_INIT`...), the first of each; empty if static."""
@@ -252,16 +242,6 @@ class Elf:
         data, step = self._file.read(offset, size) if size else b"", layout.sizeof()
         return [layout.parse(data[at : at + step]) for at in range(0, len(data) - step + 1, step)]
 
-    def _notes(self, data: bytes) -> Iterator[tuple[bytes, Any, bytes]]:
-        """Yield name, type and descriptor of each note; both parts are padded to 4 bytes."""
-        layout, at = self._structs.Elf_Nhdr, 0
-        while at + layout.sizeof() <= len(data):
-            note = layout.parse(data[at : at + layout.sizeof()])
-            name = at + layout.sizeof()
-            value = name + (note.n_namesz + 3) // 4 * 4
-            yield data[name : name + note.n_namesz], note.n_type, data[value : value + note.n_descsz]
-            at = value + (note.n_descsz + 3) // 4 * 4
-
 
 def file_offset(segments: tuple[Segment, ...], address: int, *, executable: bool) -> int | None:
     """Return address - p_vaddr + p_offset of the first segment that holds `address`, None if none does.
@@ -273,3 +253,18 @@ def file_offset(segments: tuple[Segment, ...], address: int, *, executable: bool
         if (segment.executable or not executable) and 0 <= address - segment.address < segment.size:
             return address - segment.address + segment.offset
     return None
+
+
+def file_offsets(
+    addresses: NDArray[np.uint64], segments: Sequence[Segment]
+) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
+    """Return the file offset of each address, and whether a segment holds it; the first one that does."""
+    offsets = np.zeros(len(addresses), np.uint64)
+    inside = np.zeros(len(addresses), np.bool_)
+    for segment in segments:
+        # Below the segment this wraps round to a number that no segment is as large as.
+        into = addresses - np.uint64(segment.address)
+        here = (into < np.uint64(segment.size)) & ~inside
+        offsets[here] = into[here] + np.uint64(segment.offset)
+        inside |= here
+    return offsets, inside

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ebpf_bot_core import Evidence, ProbeKind, ProbePattern, Reason, Verdict
-from ebpf_bot_libbpf.binaries import DEBUG_ROOT, Binaries
+from ebpf_bot_libbpf.function_reader import DEBUG_ROOT
 from ebpf_bot_libbpf.kernel_names import BTF_ROOT
 from ebpf_bot_libbpf.kernel_probes import RawTracepointProbes, SyscallProbes, TracepointProbes
 from ebpf_bot_libbpf.points import Point
@@ -15,7 +15,8 @@ from ebpf_bot_libbpf.refusals import UnprobeableError, row, union
 from ebpf_bot_libbpf.suggestions import Suggestions
 from ebpf_bot_libbpf.targets import Targets
 from ebpf_bot_libbpf.tracefs import Tracefs
-from ebpf_bot_libbpf.uprobes import FunctionProbes
+from ebpf_bot_libbpf.uprobes import function_probes
+from ebpf_bot_libbpf.usdt import usdt_probes
 
 __all__ = ["Finder", "KindFinder"]
 
@@ -46,10 +47,12 @@ class Finder:
     ) -> None:
         self._tracefs = tracefs or Tracefs()
         self._suggestions = Suggestions()
-        functions = FunctionProbes(Binaries(debug_root), Targets(self._suggestions), self._suggestions)
+        targets = Targets(self._suggestions)
+        functions = function_probes(debug_root, targets, self._suggestions)
         self._finders: dict[str, KindFinder] = {
             ProbeKind.UPROBE: functions,
             ProbeKind.URETPROBE: functions,
+            ProbeKind.USDT: usdt_probes(targets, self._suggestions),
             ProbeKind.TRACEPOINT: TracepointProbes(self._tracefs, self._suggestions),
             ProbeKind.RAWTRACEPOINT: RawTracepointProbes(self._tracefs, self._suggestions, btf_root),
             ProbeKind.SYSCALL: SyscallProbes(self._suggestions),

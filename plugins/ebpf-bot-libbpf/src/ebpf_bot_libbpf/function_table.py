@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from ebpf_bot_libbpf.elf import Segment
+from ebpf_bot_libbpf.elf import Segment, file_offsets
+from ebpf_bot_libbpf.standings import Standing
 from ebpf_bot_libbpf.symbols import STT_FUNC, STT_GNU_IFUNC, Symbols
 
-__all__ = ["FunctionTable", "Standing"]
-
-
-class Standing(enum.IntEnum):
-    """What a name stands for; one that stands for several things, for the highest of them."""
-
-    DATA = 0
-    """Symbols of data only."""
-    IMPORT = 1
-    """A function that another file defines."""
-    ASTRAY = 2
-    """A function whose address lies outside the executable segments: the file contradicts itself."""
-    BLIND = 3
-    """A function on whose first instruction uprobes refuse to be placed."""
-    FUNCTION = 4
-    """A function that can be probed."""
-    RESOLVER = 5
-    """A GNU_IFUNC: the function at its address only chooses an implementation, when the file is linked."""
+__all__ = ["FunctionTable"]
 
 
 @attrs.frozen(eq=False)
@@ -43,6 +26,8 @@ class FunctionTable:
         offsets: file offsets inside executable segments, uint64; for each name ascending and each once. Only those
             that uprobes accept, so that one bad copy of a function does not spoil the others.
         unnameable: how many functions have a name that no probe name can spell.
+        debug_path: the separate debug file that would be used for the binary, empty if its own symbols are complete
+            or it has no build-id.
     """
 
     names: tuple[str, ...]
@@ -50,6 +35,7 @@ class FunctionTable:
     starts: NDArray[np.intp]
     offsets: NDArray[np.uint64]
     unnameable: int
+    debug_path: str
     _rows: dict[str, int] = attrs.field(init=False, repr=False)
 
     @_rows.default
@@ -62,6 +48,7 @@ class FunctionTable:
         symbols: Symbols,
         segments: tuple[Segment, ...],
         refused: Callable[[NDArray[np.uint64]], NDArray[np.bool_]],
+        debug_path: str = "",
     ) -> FunctionTable:
         """Sort the symbols of a binary by what can be done with them.
 
@@ -74,14 +61,14 @@ class FunctionTable:
         rank = np.empty(len(order), np.intp)
         rank[order] = np.arange(len(order))
         name = rank[symbols.name]
-        offset, inside = _file_offsets(symbols.address, segments)
+        offset, inside = file_offsets(symbols.address, [s for s in segments if s.executable])
 
         kind = np.full(len(name), Standing.DATA, np.uint8)
         function = np.isin(symbols.type, (STT_FUNC, STT_GNU_IFUNC))
         kind[function & ~symbols.defined] = Standing.IMPORT
         kind[function & symbols.defined] = Standing.ASTRAY
         code = function & symbols.defined & inside
-        kind[code] = np.where(symbols.type[code] == STT_FUNC, Standing.FUNCTION, Standing.RESOLVER)
+        kind[code] = np.where(symbols.type[code] == STT_FUNC, Standing.CODE, Standing.RESOLVER)
         places, place = np.unique(offset[code], return_inverse=True)
         kind[np.flatnonzero(code)[refused(places)[place]]] = Standing.BLIND
 
@@ -96,6 +83,7 @@ class FunctionTable:
             starts=np.concatenate([[0], np.cumsum(counts)]).astype(np.intp),
             offsets=offsets,
             unnameable=symbols.unnameable,
+            debug_path=debug_path,
         )
 
     def __contains__(self, name: object) -> bool:
@@ -104,6 +92,14 @@ class FunctionTable:
     def row(self, name: str) -> int:
         """Return the row of `name`; KeyError if no symbol has it."""
         return self._rows[name]
+
+    @property
+    def unseen(self) -> str:
+        """What is missing to see the functions, and where it would be, if none can be seen."""
+        if self.count:
+            return ""
+        debug = f"; a debug file would be {self.debug_path}" if self.debug_path else ""
+        return f"no symbol of a function of its own{debug}"
 
     def offsets_of(self, name: str) -> tuple[int, ...]:
         """Return where `name` can be probed, ascending; empty if nowhere."""
@@ -127,19 +123,3 @@ def _each_once(
     new = np.ones(len(names), np.bool_)
     new[1:] = (names[1:] != names[:-1]) | (offsets[1:] != offsets[:-1])
     return names[new], offsets[new]
-
-
-def _file_offsets(
-    addresses: NDArray[np.uint64], segments: tuple[Segment, ...]
-) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
-    """Return the file offset of each address, and whether an executable segment holds it; the first one that does."""
-    offsets = np.zeros(len(addresses), np.uint64)
-    inside = np.zeros(len(addresses), np.bool_)
-    for segment in segments:
-        if segment.executable:
-            # Below the segment this wraps round to a number that no segment is as large as.
-            into = addresses - np.uint64(segment.address)
-            here = (into < np.uint64(segment.size)) & ~inside
-            offsets[here] = into[here] + np.uint64(segment.offset)
-            inside |= here
-    return offsets, inside

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from ebpf_bot_core import BackendError, Evidence, ProbeTable, Reason, Verdict
 from ebpf_bot_libbpf.attacher import Attacher, Refusal
 from ebpf_bot_libbpf.closing import Closer
+from ebpf_bot_libbpf.code_places import CodePlaces
 from ebpf_bot_libbpf.counting import CountSource
 from ebpf_bot_libbpf.fates import Fates
-from ebpf_bot_libbpf.functions import Functions
 from ebpf_bot_libbpf.held_binary import Fate, HeldBinary
 from ebpf_bot_libbpf.inspection import Inspection
 from ebpf_bot_libbpf.kernel_events import RawTracepoints, Syscalls, Tracepoints
@@ -22,7 +22,7 @@ from ebpf_bot_libbpf.loads import LoadSite
 from ebpf_bot_libbpf.points import RawTracepointPoint, SyscallPoint, TracepointPoint
 from ebpf_bot_libbpf.programs import Programs
 from ebpf_bot_libbpf.scope import CommandScope
-from ebpf_bot_libbpf.sites import FunctionKind, KernelKind, SiteGroup, Sites
+from ebpf_bot_libbpf.sites import CodeKind, KernelKind, SiteGroup, Sites
 
 __all__ = ["LibbpfInjection"]
 
@@ -84,7 +84,7 @@ class LibbpfInjection:
         self._inspection = Inspection(probes, sites, programs, self._scope)
 
     def attach(self, rows: NDArray[np.intp]) -> Evidence:
-        """Attach many probes at once; all functions of one binary cost about as much as one."""
+        """Attach many probes at once; all places in one binary cost about as much as one."""
         self._refuse_if_closed()
         self._attached[rows] = True
         for load in self._loads:
@@ -156,9 +156,9 @@ class LibbpfInjection:
             raise BackendError("the injection is closed")
 
     def _attacher(self, group: SiteGroup) -> Attacher:
-        if isinstance(group.kind, FunctionKind):
+        if isinstance(group.kind, CodeKind):
             binary, on_return = self._binaries[group.kind.binary], group.kind.on_return
-            return Functions(group, binary, self._programs, self._closer, on_return=on_return)
+            return CodePlaces(group, binary, self._programs, self._closer, on_return=on_return)
         return _EVENTS[group.kind](group, self._programs, self._closer)
 
     def _outcome(self, rows: NDArray[np.intp]) -> Evidence:

@@ -43,7 +43,7 @@ class Inspection:
     def _opportunities(self) -> NDArray[np.uint64]:
         """How often each row could have fired, shape (rows,).
 
-        For a function, how often its binary was loaded. A process that had loaded it before is seen only by its hits,
+        For code in a binary, how often its binary was loaded. A process that had loaded it before is seen only by its hits,
         which prove at least one chance. For an event of the kernel, how often a covered process executed a program,
         since each goes through the kernel all the time; where the whole host is covered, once.
         """

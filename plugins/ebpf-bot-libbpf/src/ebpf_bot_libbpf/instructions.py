@@ -12,7 +12,7 @@ privileged instructions too, none of which a function in user space begins with.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import numpy as np
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ebpf_bot_libbpf.files import OpenFile
 
-__all__ = ["refused_first_instructions"]
+__all__ = ["refused_in"]
 
 _BREAKPOINT: Final = 0xCC
 _MAX_INSTRUCTION: Final = 15
@@ -39,15 +39,18 @@ _LEGACY_PREFIX: Final = _flags(0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0
 _BAD_PREFIX: Final = _flags(0x26, 0x2E, 0x36, 0x3E, 0xF0)
 
 
-def refused_first_instructions(file: OpenFile, offsets: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Say of each file offset whether a uprobe there could never fire. For x86_64 code only.
+def refused_in(file: OpenFile, machine: str | int) -> Callable[[NDArray[np.uint64]], NDArray[np.bool_]]:
+    """Return what says of ascending offsets inside the file, each, whether a uprobe there could never fire.
 
     Args:
-        offsets: ascending, each inside the file.
-
-    Returns:
-        Shape (len(offsets),).
+        machine: the architecture of the file, as `Elf.machine` has it; where it is not x86_64 nothing is refused.
     """
+    if machine != "EM_X86_64":
+        return lambda offsets: np.zeros(len(offsets), np.bool_)
+    return lambda offsets: _refused_first_instructions(file, offsets)
+
+
+def _refused_first_instructions(file: OpenFile, offsets: NDArray[np.uint64]) -> NDArray[np.bool_]:
     refused = np.zeros(len(offsets), np.bool_)
     for rows in _windows(offsets):
         start = int(offsets[rows.start])

@@ -20,9 +20,9 @@ _log = logging.getLogger(__name__)
 
 
 class LoadSite:
-    """Counts how often a binary is loaded and run, which is how often its functions had a chance; kernel 6.6.
+    """Counts how often a binary is loaded and run, which is how often the probes in it had a chance; kernel 6.6.
 
-    It has a link of its own, since it stays while the functions come and go.
+    It has a link of its own, since it stays while those come and go.
 
     Args:
         site: its number.

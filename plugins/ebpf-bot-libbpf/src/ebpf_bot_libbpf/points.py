@@ -11,6 +11,7 @@ __all__ = [
     "RawTracepointPoint",
     "SyscallPoint",
     "TracepointPoint",
+    "UsdtPoint",
 ]
 
 
@@ -54,6 +55,19 @@ class FunctionPoint:
 
 
 @attrs.frozen
+class UsdtPoint:
+    """A probe that the authors of a binary put into it, at one or more places.
+
+    Attributes:
+        sites: ascending; of each place the file offset, within one of the binary's executable segments, and that of
+            the 16-bit semaphore that is to be raised while it is probed, 0 if it has none. Never empty.
+    """
+
+    binary: Binary
+    sites: tuple[tuple[int, int], ...]
+
+
+@attrs.frozen
 class TracepointPoint:
     """A tracepoint, for perf_event_open(2) with PERF_TYPE_TRACEPOINT.
 
@@ -82,5 +96,5 @@ class SyscallPoint:
     number: int
 
 
-Point = FunctionPoint | TracepointPoint | RawTracepointPoint | SyscallPoint
+Point = FunctionPoint | UsdtPoint | TracepointPoint | RawTracepointPoint | SyscallPoint
 """Where a probe is attached."""

@@ -6,7 +6,7 @@ joined by pairs. A site's number is the index of its counter and the cookie of i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 import numpy as np
@@ -19,17 +19,18 @@ from ebpf_bot_libbpf.points import (
     RawTracepointPoint,
     SyscallPoint,
     TracepointPoint,
+    UsdtPoint,
 )
 
-__all__ = ["FunctionKind", "KernelKind", "SiteGroup", "Sites"]
+__all__ = ["CodeKind", "KernelKind", "SiteGroup", "Sites"]
 
 _FIRST = 1
 """Number 0 means `no site` to the programs."""
 
 
 @attrs.frozen
-class FunctionKind:
-    """Places in one binary, on entry or on return; their keys are file offsets."""
+class CodeKind:
+    """Places in the code of one binary, or the returns from there; their keys are file offsets."""
 
     binary: Binary
     on_return: bool
@@ -46,11 +47,14 @@ class SiteGroup:
     Attributes:
         first: the number of the group's first site.
         keys: what tells each site from the others of its group, in the order of their numbers.
+        semaphores: of those places in code that have one, the file offset, by their keys. Whatever is probed at a
+            place, the kernel insists on the same semaphore there; the first that a point names is taken.
     """
 
-    kind: FunctionKind | KernelKind
+    kind: CodeKind | KernelKind
     first: int
     keys: tuple[int | str, ...]
+    semaphores: Mapping[int | str, int] = attrs.field(factory=dict)
 
     @property
     def end(self) -> int:
@@ -65,7 +69,7 @@ class Sites:
     Attributes:
         groups: the sites by kind.
         pair_row: shape (n,), the rows of the pairs, ascending; pair i joins it to site `pair_site[i]`.
-        binaries: the binaries that functions lie in.
+        binaries: the binaries that probed code lies in.
         binary_of_row: shape (rows,), an index into `binaries`; -1 for a probe of the kernel or of nothing.
         first_load_site: the number of the site that counts how often `binaries[0]` is loaded; the others follow.
         size: one more than the highest number.
@@ -82,21 +86,24 @@ class Sites:
     @classmethod
     def of(cls, points: Sequence[Point | None]) -> Sites:
         """Return the sites of the points of a table's rows, numbered; None stands for a row with nothing to attach."""
-        wanted: dict[FunctionKind | KernelKind, list[tuple[int, int | str]]] = {}
+        wanted: dict[CodeKind | KernelKind, list[tuple[int, int | str]]] = {}
         for row, point in enumerate(points):
             if point is not None:
                 kind, keys = _kind_and_keys(point)
                 wanted.setdefault(kind, []).extend((row, key) for key in keys)
+        semaphores = _semaphores(points)
         groups = []
         pairs: list[tuple[int, int]] = []
         first = _FIRST
         for kind, members in wanted.items():
             numbers: dict[int | str, int] = {}
             pairs += [(row, numbers.setdefault(key, first + len(numbers))) for row, key in members]
-            groups.append(SiteGroup(kind, first, tuple(numbers)))
+            known = semaphores.get(kind.binary, {}) if isinstance(kind, CodeKind) else {}
+            held = {key: known[key] for key in known.keys() & numbers.keys()}
+            groups.append(SiteGroup(kind, first, tuple(numbers), held))
             first += len(numbers)
         pairs.sort()
-        binaries = dict.fromkeys(kind.binary for kind in wanted if isinstance(kind, FunctionKind))
+        binaries = dict.fromkeys(kind.binary for kind in wanted if isinstance(kind, CodeKind))
         number_of = {binary: i for i, binary in enumerate(binaries)}
         joined = np.array(pairs, np.intp).reshape(-1, 2)
         return cls(
@@ -104,7 +111,10 @@ class Sites:
             joined[:, 0].copy(),
             joined[:, 1].copy(),
             tuple(number_of),
-            np.array([number_of[p.binary] if isinstance(p, FunctionPoint) else -1 for p in points], np.intp),
+            np.array(
+                [number_of[p.binary] if isinstance(p, FunctionPoint | UsdtPoint) else -1 for p in points],
+                np.intp,
+            ),
             first,
             first + len(number_of),
         )
@@ -124,10 +134,25 @@ class Sites:
         return mask
 
 
-def _kind_and_keys(point: Point) -> tuple[FunctionKind | KernelKind, tuple[int | str, ...]]:
+def _semaphores(points: Sequence[Point | None]) -> dict[Binary, dict[int | str, int]]:
+    """Return {binary: {offset of a place: offset of its semaphore}} of the places that have one."""
+    found: dict[Binary, dict[int | str, int]] = {}
+    for point in points:
+        if isinstance(point, UsdtPoint):
+            of_binary = found.setdefault(point.binary, {})
+            for offset, semaphore in point.sites:
+                if semaphore:
+                    of_binary.setdefault(offset, semaphore)
+    return found
+
+
+def _kind_and_keys(point: Point) -> tuple[CodeKind | KernelKind, tuple[int | str, ...]]:
     match point:
         case FunctionPoint():
-            return FunctionKind(point.binary, point.on_return), point.offsets
+            return CodeKind(point.binary, point.on_return), point.offsets
+        case UsdtPoint():
+            offsets = dict.fromkeys(offset for offset, _ in point.sites)
+            return CodeKind(point.binary, on_return=False), tuple(offsets)
         case TracepointPoint():
             return TracepointPoint, (point.id,)
         case RawTracepointPoint():

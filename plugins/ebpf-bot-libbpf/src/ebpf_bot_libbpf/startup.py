@@ -9,7 +9,7 @@ import numpy as np
 
 from ebpf_bot_libbpf.elf import Elf, Segment, file_offset
 from ebpf_bot_libbpf.files import OpenFile
-from ebpf_bot_libbpf.instructions import refused_first_instructions
+from ebpf_bot_libbpf.instructions import refused_in
 
 __all__ = ["load_offset"]
 
@@ -30,9 +30,7 @@ def load_offset(file: OpenFile, elf: Elf, segments: tuple[Segment, ...]) -> int 
     """
     for address in _addresses(file, elf, segments):
         offset = file_offset(segments, address, executable=True)
-        if offset is not None and not (
-            elf.machine == "EM_X86_64" and refused_first_instructions(file, np.array([offset], np.uint64))[0]
-        ):
+        if offset is not None and not refused_in(file, elf.machine)(np.array([offset], np.uint64))[0]:
             return offset
     return None
 

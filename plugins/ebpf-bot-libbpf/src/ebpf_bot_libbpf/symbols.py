@@ -9,9 +9,11 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from ebpf_bot_core import PatternError, ProbeKind, ProbePattern
-from ebpf_bot_libbpf.elf import Elf, ElfError, SymbolTable
+from ebpf_bot_core import ProbeKind
+from ebpf_bot_libbpf.damage import ElfError
+from ebpf_bot_libbpf.elf import Elf, SymbolTable
 from ebpf_bot_libbpf.files import OpenFile
+from ebpf_bot_libbpf.spelling import can_spell
 
 __all__ = ["STT_FUNC", "STT_GNU_IFUNC", "SymbolSource", "Symbols", "read_symbols"]
 
@@ -159,8 +161,4 @@ def _spoken(raw: bytes) -> str:
         text = text[: text.index("@", 1)]
     if text.isidentifier():  # the short way, for nearly all
         return text
-    try:
-        pattern = ProbePattern.parse(f"{ProbeKind.UPROBE}:x:{text}")
-    except PatternError:
-        return ""
-    return text if pattern == ProbePattern(ProbeKind.UPROBE, "x", text) else ""
+    return text if can_spell(ProbeKind.UPROBE, text) else ""

@@ -132,7 +132,13 @@ def attach_perf_event(prog_fd: int, event_fd: int, *, cookie: int) -> int:
 
 
 def attach_uprobes(
-    prog_fd: int, path: str, offsets: NDArray[np.uint64], cookies: NDArray[np.uint64], *, on_return: bool
+    prog_fd: int,
+    path: str,
+    offsets: NDArray[np.uint64],
+    cookies: NDArray[np.uint64],
+    *,
+    on_return: bool,
+    semaphores: NDArray[np.uint64] | None = None,
 ) -> int:
     """Attach a program to many places of one file, all or none; the descriptor of the link holds them.
 
@@ -141,6 +147,7 @@ def attach_uprobes(
     Args:
         offsets: file offsets, shape (n,).
         cookies: what the program gets as its attach cookie at each, shape (n,).
+        semaphores: file offsets of the 16-bit counters that are to be one higher meanwhile, 0 for none, shape (n,).
 
     Raises:
         KernelError: one of the places cannot be probed; the kernel does not say which.
@@ -148,11 +155,13 @@ def attach_uprobes(
     held = ctypes.create_string_buffer(os.fsencode(path))
     offsets = np.ascontiguousarray(offsets, np.uint64)
     cookies = np.ascontiguousarray(cookies, np.uint64)
+    counters = np.ascontiguousarray([] if semaphores is None else semaphores, np.uint64)
     attr = abi.UprobeMultiLink(
         prog_fd=prog_fd,
         attach_type=AttachType.UPROBE_MULTI,
         path=ctypes.addressof(held),
         offsets=offsets.ctypes.data,
+        ref_ctr_offsets=counters.ctypes.data if len(counters) else 0,
         cookies=cookies.ctypes.data,
         cnt=len(offsets),
         uprobe_flags=int(on_return),  # BPF_F_UPROBE_MULTI_RETURN

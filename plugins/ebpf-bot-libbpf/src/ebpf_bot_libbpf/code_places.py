@@ -1,4 +1,4 @@
-"""Attaching functions: many places of one binary by one uprobe_multi link."""
+"""Attaching code: many places of one binary by one uprobe_multi link, whether functions or USDT probes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ebpf_bot_libbpf.programs import Programs
 from ebpf_bot_libbpf.sites import SiteGroup
 from ebpf_bot_libbpf.stepping import LONGEST, misrun
 
-__all__ = ["Functions"]
+__all__ = ["CodePlaces"]
 
 _LINK_LIMIT: Final = 1 << 20
 """MAX_UPROBE_MULTI_CNT: how many places one link can hold."""
@@ -34,8 +34,11 @@ _WOULD_HARM: Final = Refusal(
 )
 
 
-class Functions:
-    """The functions of one binary, on entry or on return; an `Attacher`. Kernel 6.6."""
+class CodePlaces:
+    """Places in one binary, or the returns from there; an `Attacher`. Kernel 6.6.
+
+    While a place is attached, the kernel holds its semaphore up in every process that maps the file.
+    """
 
     def __init__(
         self, group: SiteGroup, binary: HeldBinary, programs: Programs, closer: Closer, *, on_return: bool
@@ -45,6 +48,7 @@ class Functions:
         self._programs = programs
         self._closer = closer
         self._offsets = np.array(group.keys, np.uint64)
+        self._semaphores = np.array([group.semaphores.get(key, 0) for key in group.keys], np.uint64)
         self._first = group.first
         self._attached = np.zeros(len(self._offsets), np.bool_)
         self._links: list[int] = []
@@ -121,6 +125,7 @@ class Functions:
             self._offsets[members],
             (members + self._first).astype(np.uint64),
             on_return=self._on_return,
+            semaphores=self._semaphores[members],
         )
 
     def _locate(self, member: int, refusal: Refusal) -> Refusal:
