@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ebpf_bot_libbpf.files import OpenFile
 
-__all__ = ["refused_in"]
+__all__ = ["nops_in", "refused_in"]
 
 _BREAKPOINT: Final = 0xCC
 _MAX_INSTRUCTION: Final = 15
@@ -47,18 +47,34 @@ def refused_in(file: OpenFile, machine: str | int) -> Callable[[NDArray[np.uint6
     """
     if machine != "EM_X86_64":
         return lambda offsets: np.zeros(len(offsets), np.bool_)
-    return lambda offsets: _refused_first_instructions(file, offsets)
+    return lambda offsets: _judged(file, offsets, _refused)
 
 
-def _refused_first_instructions(file: OpenFile, offsets: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    refused = np.zeros(len(offsets), np.bool_)
+def nops_in(file: OpenFile, machine: str | int) -> Callable[[NDArray[np.uint64]], NDArray[np.bool_]]:
+    """Return what says of ascending offsets inside the file, each, whether a nop stands there.
+
+    Args:
+        machine: as for `refused_in`; where it is not x86_64 everything is taken for a nop.
+    """
+    if machine != "EM_X86_64":
+        return lambda offsets: np.ones(len(offsets), np.bool_)
+    return lambda offsets: _judged(file, offsets, _nop)
+
+
+def _judged(
+    file: OpenFile,
+    offsets: NDArray[np.uint64],
+    rule: Callable[[NDArray[np.uint8], NDArray[np.intp]], NDArray[np.bool_]],
+) -> NDArray[np.bool_]:
+    """Apply a rule on (code, positions in it) to the instructions at some offsets."""
+    judged = np.zeros(len(offsets), np.bool_)
     for rows in _windows(offsets):
         start = int(offsets[rows.start])
         end = min(int(offsets[rows.stop - 1]) + _MAX_INSTRUCTION, file.size)
         # Zeroes after the last byte of the file: 00 is an opcode, so no prefix is sought beyond it.
         code = np.frombuffer(file.read(start, end - start) + bytes(_MAX_INSTRUCTION), np.uint8)
-        refused[rows] = _refused(code, (offsets[rows] - np.uint64(start)).astype(np.intp))
-    return refused
+        judged[rows] = rule(code, (offsets[rows] - np.uint64(start)).astype(np.intp))
+    return judged
 
 
 def _windows(offsets: NDArray[np.uint64]) -> Iterator[slice]:
@@ -80,3 +96,11 @@ def _refused(code: NDArray[np.uint8], at: NDArray[np.intp]) -> NDArray[np.bool_]
         refused |= in_prefixes & _BAD_PREFIX[byte]
         at = at + in_prefixes
     return refused
+
+
+def _nop(code: NDArray[np.uint8], at: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Where 90 or 0F 1F stands, also behind operand-size prefixes (66), as assemblers pad."""
+    for _ in range(_MAX_INSTRUCTION - 2):
+        at = at + (code[at] == 0x66)  # noqa: PLR2004 - an opcode
+    nop: NDArray[np.bool_] = (code[at] == 0x90) | ((code[at] == 0x0F) & (code[at + 1] == 0x1F))  # noqa: PLR2004
+    return nop

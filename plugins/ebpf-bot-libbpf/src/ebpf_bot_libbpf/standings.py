@@ -23,13 +23,15 @@ class Standing(enum.IntEnum):
     """A function that another file defines."""
     ASTRAY = 2
     """Code whose address lies outside the executable segments: the file contradicts itself."""
-    UNARMED = 3
+    MISPLACED = 3
+    """A USDT point where there is no nop: nothing says that an instruction begins there at all."""
+    UNARMED = 4
     """Code with a semaphore that the kernel could not raise where the file says that it is."""
-    BLIND = 4
+    BLIND = 5
     """Code on whose first instruction uprobes refuse to be placed."""
-    CODE = 5
+    CODE = 6
     """Code that can be probed."""
-    RESOLVER = 6
+    RESOLVER = 7
     """A GNU_IFUNC: the function at its address only chooses an implementation, when the file is linked."""
 
 
@@ -48,6 +50,11 @@ _MEANING: Final = {
         Verdict.REFUSED,
         Reason.MALFORMED_ELF,
         "its address lies outside the executable parts of the file",
+    ),
+    Standing.MISPLACED: (
+        Verdict.REFUSED,
+        Reason.MALFORMED_ELF,
+        "its note names a place without the nop that the macros of sys/sdt.h leave; a probe could damage the program",
     ),
     Standing.UNARMED: (
         Verdict.REFUSED,

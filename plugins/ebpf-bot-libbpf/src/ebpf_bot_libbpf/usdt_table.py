@@ -25,7 +25,7 @@ from ebpf_bot_core import ProbeKind
 from ebpf_bot_libbpf.damage import ElfError
 from ebpf_bot_libbpf.elf import Elf, Segment, file_offsets
 from ebpf_bot_libbpf.files import OpenFile
-from ebpf_bot_libbpf.instructions import refused_in
+from ebpf_bot_libbpf.instructions import nops_in
 from ebpf_bot_libbpf.notes import notes
 from ebpf_bot_libbpf.spelling import can_spell
 from ebpf_bot_libbpf.standings import Standing
@@ -108,11 +108,11 @@ def read_usdt(file: OpenFile, elf: Elf, segments: tuple[Segment, ...]) -> UsdtTa
     raised[semaphore == 0] = 0
     # The kernel takes 16 bits at an even place.
     armed = (semaphore == 0) | (writable & (raised % np.uint64(2) == 0) & (raised != 0))
-    refused = np.zeros(len(names), np.bool_)
+    nop = np.zeros(len(names), np.bool_)
     places, which = np.unique(offset[inside], return_inverse=True)
-    refused[inside] = refused_in(file, elf.machine)(places)[which]
+    nop[inside] = nops_in(file, elf.machine)(places)[which]
     standing = np.select(
-        [~inside, ~armed, refused], [Standing.ASTRAY, Standing.UNARMED, Standing.BLIND], Standing.CODE
+        [~inside, ~nop, ~armed], [Standing.ASTRAY, Standing.MISPLACED, Standing.UNARMED], Standing.CODE
     )
     best: dict[str, int] = {}
     sites: dict[str, set[tuple[int, int]]] = {}
