@@ -21,10 +21,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-from ebpf_bot_libbpf import syscalls
 from ebpf_bot_libbpf.injection import LibbpfInjection
 from ebpf_bot_libbpf.injector import LibbpfInjector
-from ebpf_bot_libbpf.programs import Programs
+from ebpf_bot_libbpf.kernel import syscalls
+from ebpf_bot_libbpf.kernel.programs import Programs
 
 from ebpf_bot_core import Mode, ProbePattern, ProbeTable, Scope
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Write a table of syscalls, as `src/ebpf_bot_libbpf/syscalls_MACHINE.txt` holds them, to standard output.
+"""Write a table of syscalls, as `src/ebpf_bot_libbpf/finding/syscalls_MACHINE.txt` holds them, to standard output.
 
-    python scripts/syscall_table.py HEADER > src/ebpf_bot_libbpf/syscalls_MACHINE.txt
+    python scripts/syscall_table.py HEADER > src/ebpf_bot_libbpf/finding/syscalls_MACHINE.txt
 
 HEADER is the kernel's `asm/unistd_64.h`, which since Linux 6.11 exists for every 64-bit architecture; Debian's package
 `linux-libc-dev` has all of them as `/usr/lib/linux/uapi/{x86,arm64}/asm/unistd_64.h`. Take the newest: numbers never

@@ -15,8 +15,8 @@ import pytest
 from ebpf_bot_libbpf.features import try_uprobe_multi
 from ebpf_bot_libbpf.injection import LibbpfInjection
 from ebpf_bot_libbpf.injector import LibbpfInjector
+from ebpf_bot_libbpf.kernel.programs import Programs
 from ebpf_bot_libbpf.points import Point
-from ebpf_bot_libbpf.programs import Programs
 from ebpf_bot_libbpf.receiver import LibbpfReceiver
 from ebpf_bot_libbpf.sites import Sites
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ebpf_bot_libbpf.finder import Finder
+from ebpf_bot_libbpf.finding.finder import Finder
 
 from ebpf_bot_core import ProbeEvidence, ProbePattern, Reason, Verdict
 
@@ -172,7 +172,7 @@ def test_a_medium_that_fails_is_refused(program: Path, monkeypatch: pytest.Monke
 AS_NOBODY = """
 import json, os, sys
 from ebpf_bot_core import ProbePattern
-from ebpf_bot_libbpf.finder import Finder
+from ebpf_bot_libbpf.finding.finder import Finder
 patterns = [ProbePattern.parse(text) for text in sys.argv[1:]]
 finder = Finder()
 finder.find([])

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import attrs
 import pytest
-from ebpf_bot_libbpf import binaries
-from ebpf_bot_libbpf.elf import Elf
-from ebpf_bot_libbpf.files import OpenFile
-from ebpf_bot_libbpf.finder import Finder
+from ebpf_bot_libbpf.finding import binaries
+from ebpf_bot_libbpf.finding.elf import Elf
+from ebpf_bot_libbpf.finding.files import OpenFile
+from ebpf_bot_libbpf.finding.finder import Finder
 from ebpf_bot_libbpf.points import FunctionPoint
 
 from ebpf_bot_core import BackendError, Evidence, ProbeEvidence, ProbePattern, Reason, Verdict

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import attrs
 import pytest
-from ebpf_bot_libbpf.elf import Elf
-from ebpf_bot_libbpf.finder import Finder
+from ebpf_bot_libbpf.finding.elf import Elf
+from ebpf_bot_libbpf.finding.finder import Finder
 from ebpf_bot_libbpf.points import FunctionPoint
 from elftools.common.exceptions import ELFParseError
 from elftools.construct import ConstructError
@@ -488,8 +488,8 @@ LIMITED = """
 import resource, sys
 from pathlib import Path
 from ebpf_bot_core import ProbePattern
-from ebpf_bot_libbpf.elf import Elf
-from ebpf_bot_libbpf.finder import Finder
+from ebpf_bot_libbpf.finding.elf import Elf
+from ebpf_bot_libbpf.finding.finder import Finder
 patterns = [ProbePattern.parse(f"uprobe:{path}:*") for path in sys.argv[1:]]
 Finder().find(patterns[:1])
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ebpf_bot_libbpf.finder import Finder
+from ebpf_bot_libbpf.finding.finder import Finder
 from ebpf_bot_libbpf.points import FunctionPoint
 
 from ebpf_bot_core import BackendError, ProbePattern, Reason, Verdict

@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from ebpf_bot_libbpf import kernel_names, tracefs
-from ebpf_bot_libbpf.finder import Finder
-from ebpf_bot_libbpf.kernel_probes import SyscallProbes
+from ebpf_bot_libbpf.finding import kernel_names, tracefs
+from ebpf_bot_libbpf.finding.finder import Finder
+from ebpf_bot_libbpf.finding.kernel_probes import SyscallProbes
+from ebpf_bot_libbpf.finding.refusals import UnprobeableError
+from ebpf_bot_libbpf.finding.suggestions import Suggestions
+from ebpf_bot_libbpf.finding.tracefs import Tracefs
 from ebpf_bot_libbpf.points import RawTracepointPoint, SyscallPoint, TracepointPoint
-from ebpf_bot_libbpf.refusals import UnprobeableError
-from ebpf_bot_libbpf.suggestions import Suggestions
-from ebpf_bot_libbpf.tracefs import Tracefs
 
 from ebpf_bot_core import BackendError, Evidence, ProbeKind, ProbePattern, Reason, Verdict
 
@@ -141,8 +141,8 @@ UNPRIVILEGED = """
 import os
 from pathlib import Path
 from ebpf_bot_core import ProbePattern
-from ebpf_bot_libbpf.finder import Finder
-from ebpf_bot_libbpf.tracefs import Tracefs
+from ebpf_bot_libbpf.finding.finder import Finder
+from ebpf_bot_libbpf.finding.tracefs import Tracefs
 finder = Finder(tracefs=Tracefs(Path("/nonexistent")))
 if os.geteuid() == 0:
     os.setgroups([])

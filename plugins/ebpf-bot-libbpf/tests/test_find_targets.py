@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ebpf_bot_libbpf import targets
-from ebpf_bot_libbpf.finder import Finder
+from ebpf_bot_libbpf.finding import targets
+from ebpf_bot_libbpf.finding.finder import Finder
 
 from ebpf_bot_core import Evidence, ProbePattern, Reason, Verdict
 

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from ebpf_bot_libbpf import usdt_table
-from ebpf_bot_libbpf.finder import Finder
+from ebpf_bot_libbpf.finding import usdt_table
+from ebpf_bot_libbpf.finding.finder import Finder
 from ebpf_bot_libbpf.points import UsdtPoint
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st

@@ -6,7 +6,7 @@ import errno
 
 import pytest
 from ebpf_bot_libbpf import hints
-from ebpf_bot_libbpf.kernel_error import KernelError
+from ebpf_bot_libbpf.kernel.kernel_error import KernelError
 from ebpf_bot_libbpf.privileges import Privileges
 
 from ebpf_bot_core import BackendError

@@ -6,8 +6,8 @@ import threading
 
 import numpy as np
 import pytest
-from ebpf_bot_libbpf.isolation import isolate
-from ebpf_bot_libbpf.kernel_error import KernelError
+from ebpf_bot_libbpf.attaching.isolation import isolate
+from ebpf_bot_libbpf.kernel.kernel_error import KernelError
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ebpf_bot_libbpf import code_places
-from ebpf_bot_libbpf.kernel_error import KernelError
+from ebpf_bot_libbpf.attaching import code_places
+from ebpf_bot_libbpf.kernel.kernel_error import KernelError
 
 from ebpf_bot_core import BackendError, Reason, Scope, Verdict
 

@@ -10,11 +10,11 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from ebpf_bot_libbpf.kernel_error import KernelError, describe
-from ebpf_bot_libbpf.lskel import LightSkeleton
+from ebpf_bot_libbpf.kernel.kernel_error import KernelError, describe
+from ebpf_bot_libbpf.kernel.lskel import LightSkeleton
 
-BPF = Path(str(files("ebpf_bot_libbpf"))) / "bpf"
-SCRIPT = BPF.parents[2] / "scripts" / "build_objects.py"
+BPF = Path(str(files("ebpf_bot_libbpf"))) / "kernel" / "bpf"
+SCRIPT = BPF.parents[3] / "scripts" / "build_objects.py"
 
 
 def test_the_asset_is_of_the_source_that_stands_beside_it():
@@ -34,12 +34,12 @@ def test_building_it_again_gives_the_same_bytes():
 def test_the_check_sees_a_changed_source(tmp_path):
     """The place of the sources does not matter to the bytes; a change in them does."""
     plugin = tmp_path / "plugin"
-    shutil.copytree(BPF, plugin / "src" / "ebpf_bot_libbpf" / "bpf")
+    shutil.copytree(BPF, plugin / "src" / "ebpf_bot_libbpf" / "kernel" / "bpf")
     (plugin / "scripts").mkdir()
     script = shutil.copy(SCRIPT, plugin / "scripts")
     check = [sys.executable, script, "--check"]
     assert subprocess.run(check, timeout=60, check=False).returncode == 0
-    with (plugin / "src" / "ebpf_bot_libbpf" / "bpf" / "coverage.bpf.c").open("a") as source:
+    with (plugin / "src" / "ebpf_bot_libbpf" / "kernel" / "bpf" / "coverage.bpf.c").open("a") as source:
         source.write("\nint more;\n")
     done = subprocess.run(check, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
     assert done.returncode == 1

@@ -6,7 +6,7 @@ import platform
 
 import numpy as np
 import pytest
-from ebpf_bot_libbpf.stepping import LONGEST, misrun
+from ebpf_bot_libbpf.attaching.stepping import LONGEST, misrun
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from ebpf_bot_core import ProbeTable, SignalBatch
-from ebpf_bot_libbpf.programs import Programs
+from ebpf_bot_libbpf.kernel.programs import Programs
 from ebpf_bot_libbpf.sites import Sites
 
 __all__ = ["CountSource"]

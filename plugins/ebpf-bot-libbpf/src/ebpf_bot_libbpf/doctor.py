@@ -8,11 +8,11 @@ from typing import Final
 
 from ebpf_bot_core import BackendError, Diagnosis, Scope
 from ebpf_bot_libbpf.features import try_program, try_uprobe_multi
+from ebpf_bot_libbpf.finding.tracefs import Tracefs
 from ebpf_bot_libbpf.hints import BTF, SECCOMP_HINT, cannot_work
-from ebpf_bot_libbpf.kernel_error import KernelError
+from ebpf_bot_libbpf.kernel.kernel_error import KernelError
+from ebpf_bot_libbpf.kernel.programs import Programs
 from ebpf_bot_libbpf.privileges import CAPABILITIES_HINT, Privileges
-from ebpf_bot_libbpf.programs import Programs
-from ebpf_bot_libbpf.tracefs import Tracefs
 
 __all__ = ["diagnose"]
 

@@ -8,9 +8,9 @@ from typing import Final
 
 import numpy as np
 
-from ebpf_bot_libbpf import syscalls
-from ebpf_bot_libbpf.abi import AttachType, ProgramType
-from ebpf_bot_libbpf.kernel_error import KernelError
+from ebpf_bot_libbpf.kernel import syscalls
+from ebpf_bot_libbpf.kernel.abi import AttachType, ProgramType
+from ebpf_bot_libbpf.kernel.kernel_error import KernelError
 
 __all__ = ["try_program", "try_uprobe_multi"]
 

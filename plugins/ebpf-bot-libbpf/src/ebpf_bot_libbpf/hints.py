@@ -7,7 +7,7 @@ import platform
 from pathlib import Path
 
 from ebpf_bot_core import BackendError
-from ebpf_bot_libbpf.kernel_error import KernelError
+from ebpf_bot_libbpf.kernel.kernel_error import KernelError
 from ebpf_bot_libbpf.privileges import CAPABILITIES_HINT, Privileges
 
 __all__ = ["BTF", "SECCOMP_HINT", "cannot_work"]

@@ -10,18 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ebpf_bot_core import BackendError, Evidence, ProbeTable, Reason, Verdict
-from ebpf_bot_libbpf.attacher import Attacher, Refusal
-from ebpf_bot_libbpf.closing import Closer
-from ebpf_bot_libbpf.code_places import CodePlaces
+from ebpf_bot_libbpf.attaching.attacher import Attacher, Refusal
+from ebpf_bot_libbpf.attaching.closing import Closer
+from ebpf_bot_libbpf.attaching.code_places import CodePlaces
+from ebpf_bot_libbpf.attaching.fates import Fates
+from ebpf_bot_libbpf.attaching.held_binary import Fate, HeldBinary
+from ebpf_bot_libbpf.attaching.kernel_events import RawTracepoints, Syscalls, Tracepoints
+from ebpf_bot_libbpf.attaching.loads import LoadSite
+from ebpf_bot_libbpf.attaching.scope import CommandScope
 from ebpf_bot_libbpf.counting import CountSource
-from ebpf_bot_libbpf.fates import Fates
-from ebpf_bot_libbpf.held_binary import Fate, HeldBinary
 from ebpf_bot_libbpf.inspection import Inspection
-from ebpf_bot_libbpf.kernel_events import RawTracepoints, Syscalls, Tracepoints
-from ebpf_bot_libbpf.loads import LoadSite
+from ebpf_bot_libbpf.kernel.programs import Programs
 from ebpf_bot_libbpf.points import RawTracepointPoint, SyscallPoint, TracepointPoint
-from ebpf_bot_libbpf.programs import Programs
-from ebpf_bot_libbpf.scope import CommandScope
 from ebpf_bot_libbpf.sites import CodeKind, KernelKind, SiteGroup, Sites
 
 __all__ = ["LibbpfInjection"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ebpf_bot_core import BackendError, Evidence, Mode, ProbePattern, ProbeTable, Scope
-from ebpf_bot_libbpf.finder import Finder
+from ebpf_bot_libbpf.finding.finder import Finder
 from ebpf_bot_libbpf.hints import cannot_work
 from ebpf_bot_libbpf.injection import LibbpfInjection
-from ebpf_bot_libbpf.kernel_error import KernelError
+from ebpf_bot_libbpf.kernel.kernel_error import KernelError
+from ebpf_bot_libbpf.kernel.programs import Programs
 from ebpf_bot_libbpf.points import Point
-from ebpf_bot_libbpf.programs import Programs
 from ebpf_bot_libbpf.sites import Sites
 
 __all__ = ["LibbpfInjector"]

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ebpf_bot_core import Evidence, ProbeTable, Reason, Verdict
-from ebpf_bot_libbpf.held_binary import Fate
-from ebpf_bot_libbpf.programs import Programs
-from ebpf_bot_libbpf.scope import CommandScope
+from ebpf_bot_libbpf.attaching.held_binary import Fate
+from ebpf_bot_libbpf.attaching.scope import CommandScope
+from ebpf_bot_libbpf.kernel.programs import Programs
 from ebpf_bot_libbpf.sites import Sites
 
 __all__ = ["Inspection"]

@@ -1,0 +1,60 @@
+"""Counting how often a binary is loaded and run."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from ebpf_bot_libbpf.attaching.closing import Closer
+from ebpf_bot_libbpf.attaching.held_binary import HeldBinary
+from ebpf_bot_libbpf.attaching.stepping import LONGEST, misrun
+from ebpf_bot_libbpf.kernel import syscalls
+from ebpf_bot_libbpf.kernel.descriptors import refuse_if_scarce
+from ebpf_bot_libbpf.kernel.kernel_error import KernelError
+from ebpf_bot_libbpf.kernel.programs import Programs
+
+__all__ = ["LoadSite"]
+
+_log = logging.getLogger(__name__)
+
+
+class LoadSite:
+    """Counts how often a binary is loaded and run, which is how often the probes in it had a chance; kernel 6.6.
+
+    It has a link of its own, since it stays while those come and go.
+
+    Args:
+        site: its number.
+    """
+
+    def __init__(self, site: int, binary: HeldBinary, programs: Programs, closer: Closer) -> None:
+        self._site = site
+        self._binary = binary
+        self._programs = programs
+        self._closer = closer
+        self._links: list[int] = []
+
+    def attach(self) -> None:
+        """Attach it, unless it is attached, or the binary has nothing of the sort or cannot be attached to."""
+        offset = self._binary.file.load_offset
+        if self._links or offset is None or self._binary.open() is not None:
+            return
+        if misrun(self._binary.code(np.array([offset], np.uint64), LONGEST)).any():
+            return
+        offsets, cookies = np.array([offset], np.uint64), np.array([self._site], np.uint64)
+        try:
+            refuse_if_scarce("attach uprobes")
+            with self._binary.mapped():
+                link = syscalls.attach_uprobes(
+                    self._programs["uprobe_load"], self._binary.path, offsets, cookies, on_return=False
+                )
+        except KernelError as error:
+            _log.debug("loads of %s cannot be counted: %s", self._binary.file.path, error.message)
+        else:
+            self._links = [link]
+
+    def close(self) -> None:
+        """Begin to detach it. May be called twice."""
+        self._closer.close(self._links)
+        self._links = []

@@ -1,0 +1,1 @@
+"""Which probes there are on this host, and where each is placed."""

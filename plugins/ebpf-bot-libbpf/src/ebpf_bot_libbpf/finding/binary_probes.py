@@ -1,0 +1,185 @@
+"""Patterns for what is in binaries: the files that they name, and in each the names that they match."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ebpf_bot_core import Evidence, PatternError, ProbePattern, Reason, Verdict
+from ebpf_bot_libbpf.finding.binaries import Binaries, Examined
+from ebpf_bot_libbpf.finding.refusals import UnprobeableError, row, union
+from ebpf_bot_libbpf.finding.standings import stated
+from ebpf_bot_libbpf.finding.suggestions import Suggestions
+from ebpf_bot_libbpf.finding.targets import Targets, has_wildcard
+from ebpf_bot_libbpf.points import Point
+
+__all__ = ["BinaryProbes", "Named"]
+
+
+class Named(Protocol):
+    """What a binary has of one kind, by name."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Each name once, ascending."""
+        ...
+
+    @property
+    def standing(self) -> NDArray[np.uint8]:
+        """The `Standing` of each name."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """How many names stand for code that is defined here."""
+        ...
+
+    @property
+    def unnameable(self) -> int:
+        """How many have a name that no probe name can spell."""
+        ...
+
+    @property
+    def unseen(self) -> str:
+        """What the file lacks that would give the names; empty where it lacks nothing."""
+        ...
+
+    def __contains__(self, name: object) -> bool:
+        """Whether it is one of the names."""
+        ...
+
+    def row(self, name: str) -> int:
+        """Return the position of a name; KeyError if there is none."""
+        ...
+
+
+T = TypeVar("T", bound=Named)
+
+
+class BinaryProbes(Generic[T]):
+    """Finds what patterns name in the binaries of this host; a `KindFinder`.
+
+    Args:
+        place: gives the point of a name in a binary, None where it has none that can be probed.
+        what: what is sought, in the singular.
+        everything: the name part of the pattern that means all of it.
+    """
+
+    def __init__(
+        self,
+        binaries: Binaries[T],
+        place: Callable[[ProbePattern, Examined[T]], Point | None],
+        targets: Targets,
+        suggestions: Suggestions,
+        *,
+        what: str,
+        everything: str,
+    ) -> None:
+        self._binaries = binaries
+        self._place = place
+        self._targets = targets
+        self._suggestions = suggestions
+        self._what = what
+        self._everything = everything
+        self._by_path: dict[str, Examined[T]] = {}
+
+    def find(self, pattern: ProbePattern) -> Evidence:
+        """Return the rows of one pattern; see `Finder.find`."""
+        try:
+            paths = self._targets.paths(pattern.target)
+        except UnprobeableError as error:
+            return error.row(str(pattern))
+        several = has_wildcard(pattern.target) and paths != [pattern.target]
+        parts = [self._in_file(pattern, path, several=several) for path in paths]
+        found = [part for part in parts if len(part)]
+        if found:
+            return union(found)
+        if not paths:
+            detail = f"no file matches {pattern.target}"
+            return row(str(pattern), Verdict.MISSING, Reason.BINARY_MISSING, detail)
+        detail = (
+            f"none of the {len(paths)} files that match {pattern.target} is a binary with such a {self._what}"
+        )
+        return row(str(pattern), Verdict.MISSING, Reason.NOT_FOUND, detail)
+
+    def point(self, name: str) -> Point:
+        """Return where the probe `name` is placed, examining its binary if no pattern has yet.
+
+        Raises:
+            UnprobeableError: the binary or the name in it is not there, or cannot be probed.
+        """
+        try:
+            parts = ProbePattern.parse(name)
+        except PatternError as error:
+            raise UnprobeableError(Verdict.MISSING, Reason.NOT_FOUND, str(error)) from error
+        path = parts.target
+        if not path.startswith("/"):
+            detail = f"{name} is a pattern, not the name of a probe"
+            raise UnprobeableError(Verdict.MISSING, Reason.NOT_FOUND, detail)
+        point = self._place(parts, self._by_path.get(path) or self._examine(path))
+        if point is None:
+            detail = f"{path} has no {self._what} {parts.name} that can be probed"
+            raise UnprobeableError(Verdict.MISSING, Reason.NOT_FOUND, detail)
+        return point
+
+    def _examine(self, path: str) -> Examined[T]:
+        examined = self._binaries.examine(path)
+        self._by_path[examined.binary.path] = examined
+        return examined
+
+    def _in_file(self, pattern: ProbePattern, path: str, *, several: bool) -> Evidence:
+        """Return the rows of one file.
+
+        Args:
+            several: the target is a wildcard. It names what it can, so files that are no binaries, and binaries
+                without such a name, have no rows; a binary that cannot be examined has one under its own path.
+        """
+        text = f"{pattern.kind}:{path}:{pattern.name}" if several else str(pattern)
+        try:
+            examined = self._examine(path)
+        except UnprobeableError as error:
+            if several and error.reason in (Reason.NOT_ELF, Reason.BINARY_MISSING):
+                return union([])
+            return error.row(text)
+        content, prefix = examined.content, f"{pattern.kind}:{examined.binary.path}:"
+        found = self._matching(pattern, content)
+        rows = stated([prefix + content.names[i] for i in found.tolist()], content.standing[found])
+        parts = [rows, self._remark(pattern, text, examined)]
+        if not several and not any(map(len, parts)):
+            parts.append(self._not_found(pattern, text, examined))
+        return union(parts)
+
+    def _matching(self, pattern: ProbePattern, content: T) -> NDArray[np.intp]:
+        """Return the positions of the names that a pattern means.
+
+        A name that exists is meant literally: Go has functions called `main.(*Server).Close`.
+        """
+        if pattern.name in content and pattern.name != self._everything:
+            return np.array([content.row(pattern.name)])
+        if not has_wildcard(pattern.name):
+            return np.zeros(0, np.intp)
+        return np.array(pattern.match_names(content.names), np.intp)
+
+    def _remark(self, pattern: ProbePattern, text: str, examined: Examined[T]) -> Evidence:
+        """Return a row under the pattern's text where it may mean what cannot be told."""
+        content, path = examined.content, examined.binary.path
+        if content.unseen and pattern.name not in content:
+            return row(text, Verdict.REFUSED, Reason.NO_SYMBOLS, f"{path} has {content.unseen}")
+        if content.unnameable and pattern.name == self._everything:
+            detail = f"{content.unnameable} {self._what}s of {path} have names that no probe name can spell"
+            return row(text, Verdict.EXCLUDED, Reason.NOT_FOUND, detail)
+        return union([])
+
+    def _not_found(self, pattern: ProbePattern, text: str, examined: Examined[T]) -> Evidence:
+        content, path = examined.content, examined.binary.path
+        if not content.count:
+            detail = f"{path} has no {self._what}s"
+        elif has_wildcard(pattern.name):
+            detail = f"none of the {content.count} {self._what}s of {path} matches {pattern.name}"
+        else:
+            near = self._suggestions.near(pattern.name, content.names)
+            detail = f"{path} has no {self._what} {pattern.name}{near}"
+        return row(text, Verdict.MISSING, Reason.NOT_FOUND, detail)

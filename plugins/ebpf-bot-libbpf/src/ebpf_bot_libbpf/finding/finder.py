@@ -1,0 +1,98 @@
+"""The finder: which probes patterns name on this host, and where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from ebpf_bot_core import Evidence, ProbeKind, ProbePattern, Reason, Verdict
+from ebpf_bot_libbpf.finding.function_reader import DEBUG_ROOT
+from ebpf_bot_libbpf.finding.kernel_names import BTF_ROOT
+from ebpf_bot_libbpf.finding.kernel_probes import RawTracepointProbes, SyscallProbes, TracepointProbes
+from ebpf_bot_libbpf.finding.refusals import UnprobeableError, row, union
+from ebpf_bot_libbpf.finding.suggestions import Suggestions
+from ebpf_bot_libbpf.finding.targets import Targets
+from ebpf_bot_libbpf.finding.tracefs import Tracefs
+from ebpf_bot_libbpf.finding.uprobes import function_probes
+from ebpf_bot_libbpf.finding.usdt import usdt_probes
+from ebpf_bot_libbpf.points import Point
+
+__all__ = ["Finder", "KindFinder"]
+
+
+class KindFinder(Protocol):
+    """Finds the probes of one kind. To serve another kind, write one and enter it in `Finder`."""
+
+    def find(self, pattern: ProbePattern) -> Evidence:
+        """Return the rows of one pattern, each probe once, at least one row; the host's state never raises."""
+        ...
+
+    def point(self, name: str) -> Point:
+        """Return the point of the canonical name of one probe; UnprobeableError if there is none."""
+        ...
+
+
+class Finder:
+    """Finds probes on this host. What it has read of files and of the kernel it remembers until it is closed.
+
+    Args:
+        debug_root: where separate debug files are, under `.build-id`.
+        btf_root: the directory of the kernel's BTF.
+        tracefs: where tracepoints are listed; the finder closes it.
+    """
+
+    def __init__(
+        self, *, debug_root: Path = DEBUG_ROOT, btf_root: Path = BTF_ROOT, tracefs: Tracefs | None = None
+    ) -> None:
+        self._tracefs = tracefs or Tracefs()
+        self._suggestions = Suggestions()
+        targets = Targets(self._suggestions)
+        functions = function_probes(debug_root, targets, self._suggestions)
+        self._finders: dict[str, KindFinder] = {
+            ProbeKind.UPROBE: functions,
+            ProbeKind.URETPROBE: functions,
+            ProbeKind.USDT: usdt_probes(targets, self._suggestions),
+            ProbeKind.TRACEPOINT: TracepointProbes(self._tracefs, self._suggestions),
+            ProbeKind.RAWTRACEPOINT: RawTracepointProbes(self._tracefs, self._suggestions, btf_root),
+            ProbeKind.SYSCALL: SyscallProbes(self._suggestions),
+        }
+
+    def find(self, patterns: Sequence[ProbePattern]) -> Evidence:
+        """Say which probes the patterns name, as `ebpf_bot_core.ProbeInjector.find` has it.
+
+        Each probe is one row under its canonical name, such as `uprobe:/real/path:function`, in the order in which
+        the patterns name them; a pattern that names none is one row under its own text. Damaged, hostile or missing
+        files are rows, never exceptions.
+        """
+        self._suggestions.renew()
+        return union([self._find(pattern) for pattern in dict.fromkeys(patterns)])
+
+    def points(self, names: Sequence[str]) -> list[Point]:
+        """Return where probes are placed that `find` called pending, by their canonical names and in their order.
+
+        What was found before is not read again, so a binary is described as it was when it was found.
+
+        Raises:
+            UnprobeableError: a BackendError; a name is that of no probe that can be placed.
+        """
+        return [self._finder(name).point(name) for name in names]
+
+    def close(self) -> None:
+        """Give back what is open. May be called twice."""
+        self._tracefs.close()
+
+    def _find(self, pattern: ProbePattern) -> Evidence:
+        finder = self._finders.get(pattern.kind)
+        if finder is None:
+            detail = f"libbpf does not serve {pattern.kind} yet"
+            return row(str(pattern), Verdict.REFUSED, Reason.NO_BACKEND, detail)
+        return finder.find(pattern)
+
+    def _finder(self, name: str) -> KindFinder:
+        kind = name.partition(":")[0]
+        finder = self._finders.get(kind)
+        if finder is None:
+            detail = f"libbpf does not serve {kind} yet"
+            raise UnprobeableError(Verdict.REFUSED, Reason.NO_BACKEND, detail)
+        return finder

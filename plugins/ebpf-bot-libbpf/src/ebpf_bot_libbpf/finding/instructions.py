@@ -1,0 +1,106 @@
+"""First instructions that the kernel's uprobes refuse, told from the bytes alone.
+
+Refused means: registering a uprobe there succeeds while no process maps the file, and installs nothing when one does;
+with the file mapped it fails with ENOTSUPP (524), and a uprobe_multi link fails as a whole. So such a probe could never
+fire, and must be known before it is tried.
+
+The rule is the kernel's own, in kernel/events/uprobes.c and arch/x86/kernel/uprobes.c: `prepare_uprobe` refuses a
+breakpoint (`is_trap_insn`: a first byte of CC), and `is_prefix_bad` refuses an instruction with LOCK (F0) or an ES, CS,
+SS or DS override (26, 2E, 36, 3E) among its legacy prefixes. FS and GS overrides are allowed. The kernel refuses some
+privileged instructions too, none of which a function in user space begins with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ebpf_bot_libbpf.finding.files import OpenFile
+
+__all__ = ["nops_in", "refused_in"]
+
+_BREAKPOINT: Final = 0xCC
+_MAX_INSTRUCTION: Final = 15
+"""Bytes of the longest x86 instruction."""
+_WINDOW: Final = 1 << 20
+"""Bytes of code that are read at once."""
+
+
+def _flags(*values: int) -> NDArray[np.bool_]:
+    flags = np.zeros(256, np.bool_)
+    flags[list(values)] = True
+    return flags
+
+
+_LEGACY_PREFIX: Final = _flags(0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF2, 0xF3)
+_BAD_PREFIX: Final = _flags(0x26, 0x2E, 0x36, 0x3E, 0xF0)
+
+
+def refused_in(file: OpenFile, machine: str | int) -> Callable[[NDArray[np.uint64]], NDArray[np.bool_]]:
+    """Return what says of ascending offsets inside the file, each, whether a uprobe there could never fire.
+
+    Args:
+        machine: the architecture of the file, as `Elf.machine` has it; where it is not x86_64 nothing is refused.
+    """
+    if machine != "EM_X86_64":
+        return lambda offsets: np.zeros(len(offsets), np.bool_)
+    return lambda offsets: _judged(file, offsets, _refused)
+
+
+def nops_in(file: OpenFile, machine: str | int) -> Callable[[NDArray[np.uint64]], NDArray[np.bool_]]:
+    """Return what says of ascending offsets inside the file, each, whether a nop stands there.
+
+    Args:
+        machine: as for `refused_in`; where it is not x86_64 everything is taken for a nop.
+    """
+    if machine != "EM_X86_64":
+        return lambda offsets: np.ones(len(offsets), np.bool_)
+    return lambda offsets: _judged(file, offsets, _nop)
+
+
+def _judged(
+    file: OpenFile,
+    offsets: NDArray[np.uint64],
+    rule: Callable[[NDArray[np.uint8], NDArray[np.intp]], NDArray[np.bool_]],
+) -> NDArray[np.bool_]:
+    """Apply a rule on (code, positions in it) to the instructions at some offsets."""
+    judged = np.zeros(len(offsets), np.bool_)
+    for rows in _windows(offsets):
+        start = int(offsets[rows.start])
+        end = min(int(offsets[rows.stop - 1]) + _MAX_INSTRUCTION, file.size)
+        # Zeroes after the last byte of the file: 00 is an opcode, so no prefix is sought beyond it.
+        code = np.frombuffer(file.read(start, end - start) + bytes(_MAX_INSTRUCTION), np.uint8)
+        judged[rows] = rule(code, (offsets[rows] - np.uint64(start)).astype(np.intp))
+    return judged
+
+
+def _windows(offsets: NDArray[np.uint64]) -> Iterator[slice]:
+    """Yield slices of neighbours, so that code far apart is not read with all that lies between."""
+    if len(offsets):
+        cuts = np.flatnonzero(np.diff(offsets // np.uint64(_WINDOW))) + 1
+        edges = [0, *cuts.tolist(), len(offsets)]
+        yield from map(slice, edges[:-1], edges[1:])
+
+
+def _refused(code: NDArray[np.uint8], at: NDArray[np.intp]) -> NDArray[np.bool_]:
+    refused: NDArray[np.bool_] = code[at] == _BREAKPOINT
+    in_prefixes = np.ones(len(at), np.bool_)
+    for _ in range(_MAX_INSTRUCTION):
+        byte = code[at]
+        in_prefixes &= _LEGACY_PREFIX[byte]
+        if not in_prefixes.any():
+            break
+        refused |= in_prefixes & _BAD_PREFIX[byte]
+        at = at + in_prefixes
+    return refused
+
+
+def _nop(code: NDArray[np.uint8], at: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Where 90 or 0F 1F stands, also behind operand-size prefixes (66), as assemblers pad."""
+    for _ in range(_MAX_INSTRUCTION - 2):
+        at = at + (code[at] == 0x66)  # noqa: PLR2004 - an opcode
+    nop: NDArray[np.bool_] = (code[at] == 0x90) | ((code[at] == 0x0F) & (code[at + 1] == 0x1F))  # noqa: PLR2004
+    return nop

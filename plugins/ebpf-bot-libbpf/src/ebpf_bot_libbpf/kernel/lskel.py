@@ -1,0 +1,186 @@
+"""Loading what the plugin ships: a light skeleton, which the kernel itself relocates, without libbpf or clang.
+
+`bpftool gen skeleton -L` turns an object into two blobs: the instructions of a loader, an eBPF program of type SYSCALL,
+and the data that it works on. Run once, the loader creates the maps, relocates the programs against the kernel's BTF and
+loads them, and leaves their descriptors in the context that it was given. Kernel 5.17.
+
+An asset is one line of JSON, then the data, then the instructions. The line holds
+
+- `format`: `ebpf-bot/lskel/1`;
+- `source_sha256`: of the C source, so that a stale asset is seen;
+- `maps`, `programs`: the names, in the order of the loader's context;
+- `variables`: for the maps `rodata` and `bss`, {variable: [offset, bytes]};
+- `data`, `insns`: how long the blobs are, in bytes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import struct
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.resources.abc import Traversable
+from typing import Final, Self
+
+import attrs
+
+from ebpf_bot_libbpf.kernel import syscalls
+from ebpf_bot_libbpf.kernel.abi import ProgramType
+from ebpf_bot_libbpf.kernel.kernel_error import KernelError
+
+__all__ = ["FORMAT", "LightSkeleton", "LoadedObject", "Variable"]
+
+FORMAT: Final = "ebpf-bot/lskel/1"
+
+_CONTEXT: Final = struct.Struct("=IIIIQ")  # struct bpf_loader_ctx: sz, flags, log_level, log_size, log_buf
+_MAP: Final = struct.Struct("=iIQ")  # struct bpf_map_desc: map_fd, max_entries, initial_value
+_PROGRAM: Final = struct.Struct("=i")  # struct bpf_prog_desc: prog_fd
+_SLEEPABLE: Final = 1 << 4  # BPF_F_SLEEPABLE, which the loader needs to read our memory
+_LOG_SIZE: Final = 1 << 16
+
+
+@attrs.frozen
+class Variable:
+    """Where a global variable stands in its map's value, in bytes."""
+
+    offset: int
+    size: int
+
+
+@attrs.define
+class LoadedObject:
+    """Maps and programs in the kernel, by name; they live while their descriptors do.
+
+    Attributes:
+        variables: {map: {variable: place}} of the global variables.
+    """
+
+    maps: dict[str, int]
+    programs: dict[str, int]
+    variables: Mapping[str, Mapping[str, Variable]]
+
+    def close(self) -> None:
+        """Close all descriptors. May be called twice."""
+        for descriptors in (self.maps, self.programs):
+            while descriptors:
+                os.close(descriptors.popitem()[1])
+
+
+@attrs.frozen
+class LightSkeleton:
+    """An asset as it was read; it can be loaded any number of times."""
+
+    source_sha256: str
+    maps: tuple[str, ...]
+    programs: tuple[str, ...]
+    variables: Mapping[str, Mapping[str, Variable]]
+    data: bytes = attrs.field(repr=False)
+    insns: bytes = attrs.field(repr=False)
+
+    @classmethod
+    def read(cls, asset: Traversable) -> Self:
+        """Read an asset; ValueError if it is not one, or is cut short."""
+        line, _, blobs = asset.read_bytes().partition(b"\n")
+        header = json.loads(line)
+        data, insns = header["data"], header["insns"]
+        if header["format"] != FORMAT or len(blobs) != data + insns:
+            raise ValueError(f"{asset}: not a whole asset of format {FORMAT}")
+        variables = {
+            name: {variable: Variable(*place) for variable, place in places.items()}
+            for name, places in header["variables"].items()
+        }
+        return cls(
+            header["source_sha256"],
+            tuple(header["maps"]),
+            tuple(header["programs"]),
+            variables,
+            blobs[:data],
+            blobs[data:],
+        )
+
+    def load(self, *, max_entries: Mapping[str, int], constants: Mapping[str, int]) -> LoadedObject:
+        """Create the maps and load the programs, all or none.
+
+        Args:
+            max_entries: for some maps, how many elements they get.
+            constants: values of variables of `rodata`; the others are zero.
+
+        Raises:
+            KernelError: with the verifier's log, where it was the verifier that refused.
+        """
+        try:
+            return self._load(max_entries, constants, log=None)
+        except KernelError as error:
+            log = ctypes.create_string_buffer(_LOG_SIZE)
+            # Once more, since a log costs time; where it now succeeds, all the better.
+            with suppress(KernelError):
+                return self._load(max_entries, constants, log=log)
+            raise KernelError(error.action, error.errno, log.value.decode("utf-8", "replace")) from error
+
+    def _load(
+        self,
+        max_entries: Mapping[str, int],
+        constants: Mapping[str, int],
+        *,
+        log: ctypes.Array[ctypes.c_char] | None,
+    ) -> LoadedObject:
+        rodata = ctypes.create_string_buffer(self._initial("rodata", constants))
+        context = self._context(max_entries, {"rodata": ctypes.addressof(rodata)}, log)
+        failed = self._run_loader(context)
+        if failed:
+            raise KernelError("load the eBPF programs", failed)
+        start = _CONTEXT.size
+        maps = {}
+        for i, name in enumerate(self.maps):
+            maps[name] = _MAP.unpack_from(context, start + i * _MAP.size)[0]
+        start += len(self.maps) * _MAP.size
+        programs = {}
+        for i, name in enumerate(self.programs):
+            programs[name] = _PROGRAM.unpack_from(context, start + i * _PROGRAM.size)[0]
+        return LoadedObject(maps, programs, self.variables)
+
+    def _initial(self, name: str, values: Mapping[str, int]) -> bytes:
+        places = self.variables[name]
+        initial = bytearray(max(place.offset + place.size for place in places.values()))
+        for variable, value in values.items():
+            place = places[variable]
+            initial[place.offset : place.offset + place.size] = value.to_bytes(place.size, "little")
+        return bytes(initial)
+
+    def _context(
+        self,
+        max_entries: Mapping[str, int],
+        initial: Mapping[str, int],
+        log: ctypes.Array[ctypes.c_char] | None,
+    ) -> ctypes.Array[ctypes.c_char]:
+        """Return the loader's context; `initial` gives addresses of what maps begin with."""
+        size = _CONTEXT.size + len(self.maps) * _MAP.size + len(self.programs) * _PROGRAM.size
+        context = ctypes.create_string_buffer(size)
+        logged = (1, len(log), ctypes.addressof(log)) if log is not None else (0, 0, 0)
+        _CONTEXT.pack_into(context, 0, size, 0, *logged)
+        for i, name in enumerate(self.maps):
+            place = _CONTEXT.size + i * _MAP.size
+            _MAP.pack_into(context, place, 0, max_entries.get(name, 0), initial.get(name, 0))
+        return context
+
+    def _run_loader(self, context: ctypes.Array[ctypes.c_char]) -> int:
+        """Run the loader on its context; return the errno it ends with, or 0."""
+        descriptors = []
+        try:
+            descriptors.append(syscalls.create_array(len(self.data)))
+            syscalls.update_element(descriptors[0], self.data)
+            loader = syscalls.load_program(
+                self.insns,
+                type=ProgramType.SYSCALL,
+                flags=_SLEEPABLE,
+                name=b"ebpf_bot_loader",
+                map_fds=(descriptors[0],),
+            )
+            descriptors.append(loader)
+            result = ctypes.c_int32(syscalls.run_program(loader, context)).value
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        return max(-result, 0)
