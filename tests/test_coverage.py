@@ -50,8 +50,18 @@ def test_several_signals_of_one_probe_in_one_batch():
 
 def test_a_count_of_zero_is_not_a_hit():
     bot = bot_of()
-    bot.observe(counted(bot, [0], [0]))
-    assert rows_of(bot)["syscall:a"].verdict is Verdict.PENDING
+    bot.observe(counted(bot, [0, 1], [0, 1]))
+    row = rows_of(bot)["syscall:a"]
+    assert row.verdict is Verdict.PENDING
+    assert (row.hits, row.first_fired, row.last_fired) == (0, None, None)
+
+
+def test_batches_may_come_out_of_order():
+    bot = bot_of()
+    for time in (200, 100, 150):
+        bot.observe(counted(bot, [0], [1], time=time))
+    row = rows_of(bot)["syscall:a"]
+    assert (row.hits, row.first_fired, row.last_fired) == (3, 100, 200)
 
 
 def test_lost_signals_add_up():

@@ -137,19 +137,18 @@ class CoverageBot:
             raise ValueError("the batch was made with another table of probes")
         evidence = self._evidence
         evidence.signals_lost += batch.lost
-        if not len(batch):
+        # A processor may leave records that count nothing: they are no hits, and say nothing of time.
+        records = batch.records[batch.records["count"] > 0]
+        if not len(records):
             return
         columns = evidence.columns
-        rows = batch.records["probe"]
-        times = batch.records["time"]
-        counts = batch.records["count"]
-        np.add.at(columns["hits"], rows, counts)
-        hit = np.unique(rows[counts > 0])
+        rows, times = records["probe"], records["time"]
+        np.add.at(columns["hits"], rows, records["count"])
+        hit = np.unique(rows)
         first = np.full(len(self.probes), np.iinfo(np.int64).max)
         np.minimum.at(first, rows, times)
-        columns["first_fired"][hit] = np.where(
-            columns["first_fired"][hit] == 0, first[hit], columns["first_fired"][hit]
-        )
+        known = columns["first_fired"][hit]
+        columns["first_fired"][hit] = np.where(known == 0, first[hit], np.minimum(known, first[hit]))
         np.maximum.at(columns["last_fired"], rows, times)
         columns["verdict"][hit] = Verdict.FIRED
         columns["reason"][hit] = Reason.NONE
