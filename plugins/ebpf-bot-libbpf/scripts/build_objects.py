@@ -94,7 +94,7 @@ def container(source: Path, scratch: Path) -> bytes:
     insns = _literal(skeleton, "insns")
     header = {
         "format": "ebpf-bot/lskel/1",
-        "source_sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
+        "source_sha256": digest(source),
         "maps": re.findall(r"struct bpf_map_desc (\w+);", skeleton),
         "programs": programs,
         "variables": _variables(elf),
@@ -102,6 +102,12 @@ def container(source: Path, scratch: Path) -> bytes:
         "insns": len(insns),
     }
     return json.dumps(header, separators=(",", ":")).encode() + b"\n" + data + insns
+
+
+def digest(source: Path) -> str:
+    """Return the SHA-256 of a source and, before it, of the headers beside it, any of which it may include."""
+    files = [*sorted(source.parent.glob("*.bpf.h")), source]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def _literal(skeleton: str, name: str) -> bytes:

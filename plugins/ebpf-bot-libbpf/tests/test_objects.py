@@ -19,7 +19,8 @@ SCRIPT = BPF.parents[3] / "scripts" / "build_objects.py"
 
 def test_the_asset_is_of_the_source_that_stands_beside_it():
     asset = LightSkeleton.read(BPF / "coverage.lskel")
-    assert asset.source_sha256 == hashlib.sha256((BPF / "coverage.bpf.c").read_bytes()).hexdigest()
+    sources = [*sorted(BPF.glob("*.bpf.h")), BPF / "coverage.bpf.c"]
+    assert asset.source_sha256 == hashlib.sha256(b"".join(map(Path.read_bytes, sources))).hexdigest()
 
 
 @pytest.mark.skipif(not (shutil.which("clang") and shutil.which("bpftool")), reason="needs clang and bpftool")

@@ -7,7 +7,7 @@ loads them, and leaves their descriptors in the context that it was given. Kerne
 An asset is one line of JSON, then the data, then the instructions. The line holds
 
 - `format`: `ebpf-bot/lskel/1`;
-- `source_sha256`: of the C source, so that a stale asset is seen;
+- `source_sha256`: of the headers beside the C source and of it, so that a stale asset is seen;
 - `maps`, `programs`: the names, in the order of the loader's context;
 - `variables`: for the maps `rodata` and `bss`, {variable: [offset, bytes]};
 - `data`, `insns`: how long the blobs are, in bytes.
