@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 import attrs
 import numpy as np
@@ -14,6 +15,9 @@ from ebpf_bot_core.signal import SignalBatch
 from ebpf_bot_core.verdicts import Reason, Verdict
 
 __all__ = ["CoverageBot", "CoverageMap", "VerdictChanges"]
+
+_OF_THE_PROBE: Final = (Verdict.PENDING, Verdict.SILENT, Verdict.FIRED)
+"""Verdicts that need no sentence: one that stands beside them says something of the probe itself."""
 
 
 @attrs.frozen(eq=False)
@@ -122,9 +126,18 @@ class CoverageBot:
         return CoverageMap(self._evidence)
 
     def absorb(self, evidence: Evidence) -> None:
-        """Join what a stage states of probes: outcomes of attaching, opportunities, blindness."""
-        self._evidence = self._evidence.join(evidence)
+        """Join what a stage states of probes: outcomes of attaching, opportunities, blindness.
+
+        What was said of a probe when it was found still holds when it is attached, unless the stage says more.
+        """
+        before = self._evidence
+        self._evidence = before.join(evidence)
         columns = self._evidence.columns
+        if before.details:
+            pending = before.columns["verdict"] == Verdict.PENDING
+            for row in np.flatnonzero(pending & (columns["verdict"] == Verdict.SILENT)).tolist():
+                if row in before.details:
+                    self._evidence.details.setdefault(row, before.details[row])
         silent = columns["verdict"] == Verdict.SILENT
         ran = columns["opportunities"] > 0
         # A backend that cannot tell whether the code ran says NOT_CALLED itself; for the others it follows.
@@ -132,7 +145,10 @@ class CoverageBot:
         columns["reason"][silent & ~ran & (columns["reason"] == Reason.NONE)] = Reason.NEVER_EXECUTED
 
     def observe(self, batch: SignalBatch) -> None:
-        """Count the hits of a batch, which must use this bot's table."""
+        """Count the hits of a batch, which must use this bot's table.
+
+        What was said of a probe itself stays with it; why it had not fired does not.
+        """
         if batch.probes is not self.probes:
             raise ValueError("the batch was made with another table of probes")
         evidence = self._evidence
@@ -150,10 +166,11 @@ class CoverageBot:
         known = columns["first_fired"][hit]
         columns["first_fired"][hit] = np.where(known == 0, first[hit], np.minimum(known, first[hit]))
         np.maximum.at(columns["last_fired"], rows, times)
+        explained = ~np.isin(columns["verdict"][hit], _OF_THE_PROBE)
+        for row in hit[explained].tolist():
+            evidence.details.pop(row, None)
         columns["verdict"][hit] = Verdict.FIRED
         columns["reason"][hit] = Reason.NONE
-        for row in [row for row in evidence.details if columns["verdict"][row] == Verdict.FIRED]:
-            del evidence.details[row]
 
     def leave_out(self, rows: NDArray[np.intp]) -> None:
         """Note that the budget has left probes out that have never been attached."""

@@ -7,7 +7,7 @@ verdicts join, and what counts events is summed, each run once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import attrs
@@ -61,7 +61,8 @@ class Evidence:
     Attributes:
         probes: the table; row i of `columns` speaks of `probes[i]`.
         columns: shape (len(probes),), dtype `EVIDENCE_DTYPE`.
-        details: for some rows, a sentence that belongs to the verdict and reason in that row.
+        details: for some rows, a sentence that belongs to the verdict and reason in that row; where the verdict is
+            PENDING, SILENT or FIRED, it says something of the probe itself.
         signals_lost: signals that the backend knows it lost.
     """
 
@@ -215,21 +216,28 @@ def _join_standing(mine: Evidence, theirs: Evidence, probes: ProbeTable) -> Evid
     before, after = mine.columns["first_fired"][dated], theirs.columns["first_fired"][dated]
     columns["first_fired"] = mine.columns["first_fired"]
     columns["first_fired"][dated] = np.where(before == 0, after, np.minimum(before, after))
-    details: dict[int, str] = {}
-    for row in mine.details.keys() | theirs.details.keys():
-        kept = _higher_detail(row, here, there, mine.details, theirs.details)
-        if kept:
-            details[row] = kept
-    return Evidence(probes, columns, details)
+    return Evidence(probes, columns, _joined_details(mine, theirs, here, there, raised))
 
 
-def _higher_detail(
-    row: int,
+def _joined_details(
+    mine: Evidence,
+    theirs: Evidence,
     here: NDArray[np.uint16],
     there: NDArray[np.uint16],
-    mine: Mapping[int, str],
-    theirs: Mapping[int, str],
-) -> str:
-    if here[row] == there[row]:
-        return max(mine.get(row, ""), theirs.get(row, ""))
-    return (mine if here[row] > there[row] else theirs).get(row, "")
+    raised: NDArray[np.intp],
+) -> dict[int, str]:
+    """Return the details of the higher standing in each row, and of two equal ones the greater.
+
+    Walks through what has risen and what `theirs` says, never through all that `mine` says.
+    """
+    details = mine.details.copy()
+    if details:
+        for row in raised.tolist():
+            details.pop(row, None)
+    if theirs.details:
+        said = np.fromiter(theirs.details, np.intp, len(theirs.details))
+        for row in said[there[said] >= here[said]].tolist():
+            text = theirs.details[row]
+            if text > details.get(row, ""):
+                details[row] = text
+    return details

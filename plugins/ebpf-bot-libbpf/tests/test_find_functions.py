@@ -16,9 +16,10 @@ from ebpf_bot_libbpf.finding import binaries
 from ebpf_bot_libbpf.finding.elf import Elf
 from ebpf_bot_libbpf.finding.files import OpenFile
 from ebpf_bot_libbpf.finding.finder import Finder
+from ebpf_bot_libbpf.finding.refusals import UnprobeableError
 from ebpf_bot_libbpf.points import FunctionPoint
 
-from ebpf_bot_core import BackendError, Evidence, ProbeEvidence, ProbePattern, Reason, Verdict
+from ebpf_bot_core import Evidence, ProbeEvidence, ProbePattern, Reason, Verdict
 
 ONE = r"""
 #include <stdio.h>
@@ -147,12 +148,13 @@ def test_names_and_offsets_are_those_of_readelf(build: Build, shape: str) -> Non
     path = build("target", *sources, flags=flags)
     expected = Oracle.of(path)
     finder = Finder()
-    found = find(finder, f"uprobe:{path}:*")
+    found = find(finder, f"uretprobe:{path}:*")  # which is never placed but at entries
 
     pending, blind = functions(found, Verdict.PENDING), functions(found, Verdict.BLIND)
-    assert pending | blind == set(expected.offsets)
+    misrun = functions(found, Verdict.REFUSED)
+    assert pending | blind | misrun == set(expected.offsets)
     assert functions(found, Verdict.EXCLUDED) == expected.imported | expected.data
-    assert not functions(found, Verdict.MISSING, Verdict.REFUSED)
+    assert not functions(found, Verdict.MISSING)
     assert offsets(finder, found) == {name: expected.offsets[name] for name in pending}
     assert len(pending) > 1
 
@@ -169,9 +171,10 @@ def system_libraries() -> list[Path]:
 def test_system_libraries_are_as_readelf_says(path: Path) -> None:
     expected = Oracle.of(path)
     finder = Finder(debug_root=Path("/nonexistent"))
-    found = find(finder, f"uprobe:{path}:*")
+    found = find(finder, f"uretprobe:{path}:*")  # which is never placed but at entries
     pending, blind = functions(found, Verdict.PENDING), functions(found, Verdict.BLIND)
-    assert pending | blind == set(expected.offsets)
+    misrun = functions(found, Verdict.REFUSED)
+    assert pending | blind | misrun == set(expected.offsets)
     assert functions(found, Verdict.EXCLUDED) == expected.imported | expected.data
     assert offsets(finder, found) == {name: expected.offsets[name] for name in pending}
     # objdump decodes on its own: exactly the blind ones begin with what uprobes refuse.
@@ -479,18 +482,18 @@ def test_the_binary_is_identified_as_stat_has_it(build: Build) -> None:
 
 
 @pytest.mark.parametrize("name", ["nope", "puts", "counter", "*"])
-def test_points_of_what_cannot_be_placed_raise(build: Build, name: str) -> None:
+def test_points_of_what_cannot_be_placed_are_refusals(build: Build, name: str) -> None:
     path = build("target", ONE, TWO)
-    with pytest.raises(BackendError):
-        Finder().points([f"uprobe:{path}:{name}"])
+    (refusal,) = Finder().points([f"uprobe:{path}:{name}"])
+    assert isinstance(refusal, UnprobeableError)
 
 
 def test_points_never_take_a_pattern_for_a_name(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row under the text of a pattern must not become a probe in a file that is called like its target."""
     path = build("libabsent", ONE, TWO)
     monkeypatch.chdir(path.parent)
-    with pytest.raises(BackendError):
-        Finder().points(["uprobe:libabsent:main"])
+    (refusal,) = Finder().points(["uprobe:libabsent:main"])
+    assert isinstance(refusal, UnprobeableError)
 
 
 def test_an_unlinked_object_and_a_foreign_program_say_what_they_are(build: Build) -> None:
@@ -518,8 +521,8 @@ def test_a_function_outside_the_code_is_refused(build: Build) -> None:
     assert found[f"uprobe:{path}:f"].verdict is Verdict.PENDING
     odd = found[f"uprobe:{path}:odd"]
     assert (odd.verdict, odd.reason) == (Verdict.REFUSED, Reason.MALFORMED_ELF)
-    with pytest.raises(BackendError):
-        finder.points([odd.probe])
+    (refusal,) = finder.points([odd.probe])
+    assert isinstance(refusal, UnprobeableError)
 
 
 def test_a_library_without_code_is_refused(build: Build) -> None:

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 from ebpf_bot_libbpf.finding.finder import Finder
+from ebpf_bot_libbpf.finding.refusals import UnprobeableError
 from ebpf_bot_libbpf.points import FunctionPoint
 
-from ebpf_bot_core import BackendError, ProbePattern, Reason, Verdict
+from ebpf_bot_core import ProbePattern, Reason, Verdict
 
 Assemble = Callable[..., Path]
 
@@ -74,8 +75,8 @@ def test_functions_that_uprobes_refuse_are_blind(first: Path) -> None:
     (row,) = finder.find([ProbePattern.parse(f"uretprobe:{first}:lock")])
     assert (row.verdict, row.reason) == (Verdict.BLIND, Reason.UNSUPPORTED_INSTRUCTION)
     assert "never fire" in row.detail
-    with pytest.raises(BackendError):
-        finder.points([f"uretprobe:{first}:lock"])
+    (refusal,) = finder.points([f"uretprobe:{first}:lock"])
+    assert isinstance(refusal, UnprobeableError)
 
 
 def test_a_prefix_as_the_last_byte_of_a_file_is_no_reason_to_read_beyond_it(

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from ebpf_bot_libbpf.finding import usdt_table
 from ebpf_bot_libbpf.finding.finder import Finder
+from ebpf_bot_libbpf.finding.refusals import UnprobeableError
 from ebpf_bot_libbpf.points import UsdtPoint
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ebpf_bot_core import BackendError, Evidence, ProbePattern, Reason, Verdict
+from ebpf_bot_core import Evidence, ProbePattern, Reason, Verdict
 
 SOURCE = """
 #define _SDT_HAS_SEMAPHORES 1
@@ -152,8 +153,8 @@ def test_what_is_not_there_is_missing(library: Path, pattern: str, said: str) ->
         Reason.NOT_FOUND,
     )
     assert said in row.detail
-    with pytest.raises(BackendError):
-        Finder().points([row.probe])
+    (refusal,) = Finder().points([row.probe])
+    assert isinstance(refusal, UnprobeableError)
 
 
 def test_a_binary_without_probes_says_so(tmp_path: Path) -> None:

@@ -29,11 +29,11 @@ SOURCE = (
     + "\n".join(
         f"__attribute__((noinline)) void {name}(void) {{ x++; DTRACE_PROBE(app, {name}); }}" for name in NAMES
     )
-    + '\n__asm__(".globl work_avx\\n.type work_avx, @function\\nwork_avx: vzeroupper\\nret\\n.size work_avx, .-work_avx");'
-    # What DTRACE_PROBE(app, work_avx) would leave, if it stood before the first instruction.
+    + '\n__asm__(".globl work_halts\\n.type work_halts, @function\\nwork_halts: hlt\\nret\\n.size work_halts, .-work_halts");'
+    # What DTRACE_PROBE(app, work_halts) would leave, if it stood before the first instruction.
     + r"""
     __asm__(".pushsection .note.stapsdt, \"\", \"note\"\n.balign 4\n.4byte 8, 2f - 1f, 3\n.asciz \"stapsdt\"\n"
-            "1: .8byte work_avx, 0, 0\n.asciz \"app\"\n.asciz \"work_avx\"\n.asciz \"\"\n2: .balign 4\n.popsection");
+            "1: .8byte work_halts, 0, 0\n.asciz \"app\"\n.asciz \"work_halts\"\n.asciz \"\"\n2: .balign 4\n.popsection");
     """
     + f"""
     struct {{ const char *name; void (*call)(void); }} all[] = {{ {", ".join(f'{{"{n}", {n}}}' for n in NAMES)} }};
@@ -80,7 +80,7 @@ class CodeTests(InjectorTests):
         return [f"{self.kind}:{self.program}:{self.provider}{name}" for name in NAMES]
 
     def stubborn(self):
-        return f"{self.kind}:{self.program}:{self.provider}work_avx"
+        return f"{self.kind}:{self.program}:{self.provider}work_halts"
 
     def command(self, probes, times, *, fork=False):
         names = [probe.rpartition(":")[2] for probe in probes]

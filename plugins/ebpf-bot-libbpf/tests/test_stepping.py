@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import platform
-
 import numpy as np
 import pytest
-from ebpf_bot_libbpf.attaching.stepping import LONGEST, misrun
+from ebpf_bot_libbpf.finding.stepping import LONGEST, misrun
 from hypothesis import given
 from hypothesis import strategies as st
-
-pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="speaks of x86_64 instructions")
 
 
 def wrong(text):

@@ -104,7 +104,11 @@ class _Gap:
     def add(self, row: ProbeEvidence) -> None:
         """Count a probe, and keep it as an example while there is room."""
         self.count += 1
-        self.detail = self.detail or row.detail
+        if row.verdict not in (
+            Verdict.PENDING,
+            Verdict.SILENT,
+        ):  # there it says something of that probe alone
+            self.detail = self.detail or row.detail
         if self.shown < _EXAMPLES:
             place, _, name = row.probe.rpartition(":")
             self.examples.setdefault(place, []).append(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Final, Self
 
 import numpy as np
@@ -167,14 +168,25 @@ class LibbpfInjection:
         outcome = Evidence.pending(ProbeTable(tuple(self.probes[row] for row in rows.tolist())))
         outcome.columns["verdict"] = np.where(attached, Verdict.SILENT, Verdict.REFUSED)
         outcome.columns["reason"] = Reason.NONE
+        outcome.details = self._where(rows, attached)
         for i in np.flatnonzero(~attached).tolist():
             refusal = self._refusal(int(rows[i]))
             outcome.columns["reason"][i] = refusal.reason
             outcome.details[i] = refusal.detail
         return outcome
 
+    def _where(self, rows: NDArray[np.intp], attached: NDArray[np.bool_]) -> dict[int, str]:
+        """Say of those attached rows that are probed behind their entries how far."""
+        behind = self._sites.behind_entry
+        if not behind:
+            return {}
+        moved = ((i, behind.get(row, 0)) for i, row in enumerate(rows.tolist()))
+        return {i: _behind_entry(distance) for i, distance in moved if distance and attached[i]}
+
     def _refusal(self, row: int) -> Refusal:
         start, end = np.searchsorted(self._sites.pair_row, [row, row + 1])
+        if start == end and self._sites.binary_of_row[row] >= 0:
+            return Refusal(Reason.UNSUPPORTED_INSTRUCTION, "its first instruction cannot be probed")
         if start == end:
             return Refusal(Reason.NOT_FOUND, "it was not found on this host")
         return self._refused[int(self._sites.pair_site[start])]
@@ -193,3 +205,9 @@ class LibbpfInjection:
             if len(members):
                 attacher.detach(members)
                 self._live[members + group.first] = False
+
+
+@cache
+def _behind_entry(distance: int) -> str:
+    """Return the sentence, one object for all rows that share it."""
+    return f"probed {distance} bytes behind its entry, at an instruction that the kernel emulates, so that a hit costs less"

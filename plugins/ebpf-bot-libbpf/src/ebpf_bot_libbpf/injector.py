@@ -10,7 +10,6 @@ from ebpf_bot_libbpf.hints import cannot_work
 from ebpf_bot_libbpf.injection import LibbpfInjection
 from ebpf_bot_libbpf.kernel.kernel_error import KernelError
 from ebpf_bot_libbpf.kernel.programs import Programs
-from ebpf_bot_libbpf.points import Point
 from ebpf_bot_libbpf.sites import Sites
 
 __all__ = ["LibbpfInjector"]
@@ -39,7 +38,8 @@ class LibbpfInjector:
         """
         if mode not in self.modes:
             raise BackendError(f"backend 'libbpf' has no {mode} mode", hint="it has: count")
-        sites = Sites.of([self._point(name) for name in probes])
+        points = self._finder.points(probes.names)
+        sites = Sites.of([None if isinstance(point, BackendError) else point for point in points], mode)
         try:
             programs = Programs(sites.size, scope=scope, keep=keep)
             return LibbpfInjection(probes, sites, programs, covers_command=scope is Scope.COMMAND, keep=keep)
@@ -49,10 +49,3 @@ class LibbpfInjector:
     def close(self) -> None:
         """Give back what the finder holds. May be called twice; injections are closed by their owners."""
         self._finder.close()
-
-    def _point(self, name: str) -> Point | None:
-        """Return where a row of a run's table is placed; None for those that were found to be nowhere."""
-        try:
-            return self._finder.points([name])[0]
-        except BackendError:
-            return None

@@ -44,14 +44,25 @@ class FunctionPoint:
     """A function's entry (uprobe) or its return (uretprobe).
 
     Attributes:
-        offsets: ascending file offsets, one for each address that a symbol of this name has; never empty, and each
-            within one of the binary's executable segments.
+        offsets: ascending file offsets, one for each address that a symbol of this name has, and each
+            within one of the binary's executable segments. Those entries are left out that cannot be probed.
         on_return: whether the return is probed.
+        sites: ascending; for each such address the place where a hit costs least, which runs exactly as often as the
+            entry, also for entries that cannot be probed themselves. Arguments are not to be found there any more.
+            Never empty; by default the entries.
     """
 
     binary: Binary
     offsets: tuple[int, ...]
     on_return: bool
+    sites: tuple[int, ...] = attrs.field(default=attrs.Factory(lambda self: self.offsets, takes_self=True))
+
+    @property
+    def moved(self) -> int:
+        """By how many bytes at most the sites are behind their entries; 0 where an entry cannot be probed itself."""
+        if len(self.sites) != len(self.offsets):
+            return 0
+        return max(site - entry for site, entry in zip(self.sites, self.offsets, strict=True))
 
 
 @attrs.frozen

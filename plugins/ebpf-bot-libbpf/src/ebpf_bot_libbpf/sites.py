@@ -12,6 +12,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from ebpf_bot_core import Mode
 from ebpf_bot_libbpf.points import (
     Binary,
     FunctionPoint,
@@ -71,6 +72,7 @@ class Sites:
         pair_row: shape (n,), the rows of the pairs, ascending; pair i joins it to site `pair_site[i]`.
         binaries: the binaries that probed code lies in.
         binary_of_row: shape (rows,), an index into `binaries`; -1 for a probe of the kernel or of nothing.
+        behind_entry: {row: bytes}, for functions that are probed behind their entries since that costs less.
         first_load_site: the number of the site that counts how often `binaries[0]` is loaded; the others follow.
         size: one more than the highest number.
     """
@@ -80,16 +82,21 @@ class Sites:
     pair_site: NDArray[np.intp]
     binaries: tuple[Binary, ...]
     binary_of_row: NDArray[np.intp]
+    behind_entry: Mapping[int, int]
     first_load_site: int
     size: int
 
     @classmethod
-    def of(cls, points: Sequence[Point | None]) -> Sites:
-        """Return the sites of the points of a table's rows, numbered; None stands for a row with nothing to attach."""
+    def of(cls, points: Sequence[Point | None], mode: Mode = Mode.COUNT) -> Sites:
+        """Return the sites of the points of a table's rows, numbered; None stands for a row with nothing to attach.
+
+        Args:
+            mode: functions are counted where a hit costs least, but their arguments are only at their entries.
+        """
         wanted: dict[CodeKind | KernelKind, list[tuple[int, int | str]]] = {}
         for row, point in enumerate(points):
             if point is not None:
-                kind, keys = _kind_and_keys(point)
+                kind, keys = _kind_and_keys(point, mode)
                 wanted.setdefault(kind, []).extend((row, key) for key in keys)
         semaphores = _semaphores(points)
         groups = []
@@ -115,6 +122,7 @@ class Sites:
                 [number_of[p.binary] if isinstance(p, FunctionPoint | UsdtPoint) else -1 for p in points],
                 np.intp,
             ),
+            _behind_entry(points) if mode is Mode.COUNT else {},
             first,
             first + len(number_of),
         )
@@ -146,10 +154,16 @@ def _semaphores(points: Sequence[Point | None]) -> dict[Binary, dict[int | str, 
     return found
 
 
-def _kind_and_keys(point: Point) -> tuple[CodeKind | KernelKind, tuple[int | str, ...]]:
+def _behind_entry(points: Sequence[Point | None]) -> dict[int, int]:
+    moved = {row: point.moved for row, point in enumerate(points) if isinstance(point, FunctionPoint)}
+    return {row: distance for row, distance in moved.items() if distance}
+
+
+def _kind_and_keys(point: Point, mode: Mode) -> tuple[CodeKind | KernelKind, tuple[int | str, ...]]:
     match point:
         case FunctionPoint():
-            return CodeKind(point.binary, point.on_return), point.offsets
+            counted = mode is Mode.COUNT and not point.on_return
+            return CodeKind(point.binary, point.on_return), point.sites if counted else point.offsets
         case UsdtPoint():
             offsets = dict.fromkeys(offset for offset, _ in point.sites)
             return CodeKind(point.binary, on_return=False), tuple(offsets)

@@ -14,7 +14,6 @@ from ebpf_bot_libbpf.attaching.attacher import Refusal
 from ebpf_bot_libbpf.attaching.closing import Closer
 from ebpf_bot_libbpf.attaching.held_binary import HeldBinary
 from ebpf_bot_libbpf.attaching.isolation import isolate
-from ebpf_bot_libbpf.attaching.stepping import LONGEST, misrun
 from ebpf_bot_libbpf.features import try_uprobe_multi
 from ebpf_bot_libbpf.kernel import syscalls
 from ebpf_bot_libbpf.kernel.descriptors import refuse_if_scarce
@@ -28,10 +27,6 @@ _LINK_LIMIT: Final = 1 << 20
 """MAX_UPROBE_MULTI_CNT: how many places one link can hold."""
 _NOT_OF_A_PLACE: Final = (Reason.PERMISSION, Reason.KERNEL_CONFIG, Reason.ATTACH_LIMIT)
 """What has nothing to do with the place that was to be probed."""
-_WOULD_HARM: Final = Refusal(
-    Reason.UNSUPPORTED_INSTRUCTION,
-    "the kernel would run its first instruction wrongly, so that a probe there changed the program",
-)
 
 
 class CodePlaces:
@@ -58,14 +53,10 @@ class CodePlaces:
         refusal = self._binary.open()
         if refusal is not None:
             return dict.fromkeys(members.tolist(), refusal)
-        harmed = misrun(self._binary.code(self._offsets[members], LONGEST))
-        refused = dict.fromkeys(members[harmed].tolist(), _WOULD_HARM)
-        members = members[~harmed]
         with self._binary.mapped():
-            refused_by_kernel = self._attach_most(members)
+            refused = self._attach_most(members)
         self._attached[members] = True
-        self._attached[list(refused_by_kernel)] = False
-        refused |= refused_by_kernel
+        self._attached[list(refused)] = False
         return {member: self._locate(member, why) for member, why in refused.items()}
 
     def detach(self, members: NDArray[np.intp]) -> None:

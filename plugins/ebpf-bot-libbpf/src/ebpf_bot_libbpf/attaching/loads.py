@@ -8,7 +8,6 @@ import numpy as np
 
 from ebpf_bot_libbpf.attaching.closing import Closer
 from ebpf_bot_libbpf.attaching.held_binary import HeldBinary
-from ebpf_bot_libbpf.attaching.stepping import LONGEST, misrun
 from ebpf_bot_libbpf.kernel import syscalls
 from ebpf_bot_libbpf.kernel.descriptors import refuse_if_scarce
 from ebpf_bot_libbpf.kernel.kernel_error import KernelError
@@ -39,8 +38,6 @@ class LoadSite:
         """Attach it, unless it is attached, or the binary has nothing of the sort or cannot be attached to."""
         offset = self._binary.file.load_offset
         if self._links or offset is None or self._binary.open() is not None:
-            return
-        if misrun(self._binary.code(np.array([offset], np.uint64), LONGEST)).any():
             return
         offsets, cookies = np.array([offset], np.uint64), np.array([self._site], np.uint64)
         try:

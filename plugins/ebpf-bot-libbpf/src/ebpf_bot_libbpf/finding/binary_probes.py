@@ -8,7 +8,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ebpf_bot_core import Evidence, PatternError, ProbePattern, Reason, Verdict
+from ebpf_bot_core import Evidence, ProbeKind, ProbePattern, Reason, Verdict
 from ebpf_bot_libbpf.finding.binaries import Binaries, Examined
 from ebpf_bot_libbpf.finding.refusals import UnprobeableError, row, union
 from ebpf_bot_libbpf.finding.standings import stated
@@ -27,9 +27,8 @@ class Named(Protocol):
         """Each name once, ascending."""
         ...
 
-    @property
-    def standing(self) -> NDArray[np.uint8]:
-        """The `Standing` of each name."""
+    def standings(self, kind: ProbeKind, /) -> NDArray[np.uint8]:
+        """Return the `Standing` of each name for probes of one kind."""
         ...
 
     @property
@@ -63,7 +62,8 @@ class BinaryProbes(Generic[T]):
     """Finds what patterns name in the binaries of this host; a `KindFinder`.
 
     Args:
-        place: gives the point of a name in a binary, None where it has none that can be probed.
+        place: gives for probes of one kind the points of some names in a binary, None for each that has none that
+            can be probed.
         what: what is sought, in the singular.
         everything: the name part of the pattern that means all of it.
     """
@@ -71,7 +71,7 @@ class BinaryProbes(Generic[T]):
     def __init__(
         self,
         binaries: Binaries[T],
-        place: Callable[[ProbePattern, Examined[T]], Point | None],
+        place: Callable[[ProbeKind, Examined[T], Sequence[str]], Sequence[Point | None]],
         targets: Targets,
         suggestions: Suggestions,
         *,
@@ -105,25 +105,32 @@ class BinaryProbes(Generic[T]):
         )
         return row(str(pattern), Verdict.MISSING, Reason.NOT_FOUND, detail)
 
-    def point(self, name: str) -> Point:
-        """Return where the probe `name` is placed, examining its binary if no pattern has yet.
+    def points(self, names: Sequence[str]) -> list[Point | UnprobeableError]:
+        """Return where probes are placed, examining their binaries if no pattern has yet; see `Finder.points`."""
+        where: dict[tuple[str, str], list[str]] = {}
+        for name in names:
+            kind, path, within = _taken_apart(name)
+            where.setdefault((kind, path), []).append(within)
+        found = {key: iter(self._points_in(*key, wanted)) for key, wanted in where.items()}
+        return [next(found[_taken_apart(name)[:2]]) for name in names]
 
-        Raises:
-            UnprobeableError: the binary or the name in it is not there, or cannot be probed.
-        """
-        try:
-            parts = ProbePattern.parse(name)
-        except PatternError as error:
-            raise UnprobeableError(Verdict.MISSING, Reason.NOT_FOUND, str(error)) from error
-        path = parts.target
+    def _points_in(self, kind: str, path: str, names: Sequence[str]) -> Sequence[Point | UnprobeableError]:
+        """Return the points of some probes of one kind in one binary."""
         if not path.startswith("/"):
-            detail = f"{name} is a pattern, not the name of a probe"
-            raise UnprobeableError(Verdict.MISSING, Reason.NOT_FOUND, detail)
-        point = self._place(parts, self._by_path.get(path) or self._examine(path))
-        if point is None:
-            detail = f"{path} has no {self._what} {parts.name} that can be probed"
-            raise UnprobeableError(Verdict.MISSING, Reason.NOT_FOUND, detail)
-        return point
+            detail = f"{kind}:{path}:{names[0]} is not the name of a probe"
+            return [UnprobeableError(Verdict.MISSING, Reason.NOT_FOUND, detail)] * len(names)
+        try:
+            examined = self._by_path.get(path) or self._examine(path)
+        except UnprobeableError as error:
+            return [error] * len(names)
+        points = self._place(ProbeKind(kind), examined, names)
+        return [
+            point or UnprobeableError(Verdict.MISSING, Reason.NOT_FOUND, self._nowhere(path, name))
+            for point, name in zip(points, names, strict=True)
+        ]
+
+    def _nowhere(self, path: str, name: str) -> str:
+        return f"{path} has no {self._what} {name} that can be probed"
 
     def _examine(self, path: str) -> Examined[T]:
         examined = self._binaries.examine(path)
@@ -146,7 +153,9 @@ class BinaryProbes(Generic[T]):
             return error.row(text)
         content, prefix = examined.content, f"{pattern.kind}:{examined.binary.path}:"
         found = self._matching(pattern, content)
-        rows = stated([prefix + content.names[i] for i in found.tolist()], content.standing[found])
+        rows = stated(
+            [prefix + content.names[i] for i in found.tolist()], content.standings(pattern.kind)[found]
+        )
         parts = [rows, self._remark(pattern, text, examined)]
         if not several and not any(map(len, parts)):
             parts.append(self._not_found(pattern, text, examined))
@@ -183,3 +192,13 @@ class BinaryProbes(Generic[T]):
             near = self._suggestions.near(pattern.name, content.names)
             detail = f"{path} has no {self._what} {pattern.name}{near}"
         return row(text, Verdict.MISSING, Reason.NOT_FOUND, detail)
+
+
+def _taken_apart(name: str) -> tuple[str, str, str]:
+    """Return kind, path and name in it of a probe, as `ProbePattern.parse` takes them apart, which is slow."""
+    kind, _, rest = name.partition(":")
+    path, _, within = rest.rpartition(":")
+    if kind == ProbeKind.USDT:
+        path, _, provider = path.rpartition(":")
+        within = f"{provider}:{within}"
+    return kind, path, within

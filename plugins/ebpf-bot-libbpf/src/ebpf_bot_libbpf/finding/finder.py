@@ -28,8 +28,8 @@ class KindFinder(Protocol):
         """Return the rows of one pattern, each probe once, at least one row; the host's state never raises."""
         ...
 
-    def point(self, name: str) -> Point:
-        """Return the point of the canonical name of one probe; UnprobeableError if there is none."""
+    def points(self, names: Sequence[str]) -> Sequence[Point | UnprobeableError]:
+        """Return the points of the canonical names of probes, in their order; see `Finder.points`."""
         ...
 
 
@@ -68,15 +68,18 @@ class Finder:
         self._suggestions.renew()
         return union([self._find(pattern) for pattern in dict.fromkeys(patterns)])
 
-    def points(self, names: Sequence[str]) -> list[Point]:
+    def points(self, names: Sequence[str]) -> list[Point | UnprobeableError]:
         """Return where probes are placed that `find` called pending, by their canonical names and in their order.
 
-        What was found before is not read again, so a binary is described as it was when it was found.
-
-        Raises:
-            UnprobeableError: a BackendError; a name is that of no probe that can be placed.
+        What was found before is not read again, so a binary is described as it was when it was found. In the place
+        of a name that is of no probe that can be placed, the error says why. Many names take much less time
+        together than one by one.
         """
-        return [self._finder(name).point(name) for name in names]
+        of_kind: dict[str, list[str]] = {}
+        for name in names:
+            of_kind.setdefault(name.partition(":")[0], []).append(name)
+        found = {kind: iter(self._points(kind, wanted)) for kind, wanted in of_kind.items()}
+        return [next(found[name.partition(":")[0]]) for name in names]
 
     def close(self) -> None:
         """Give back what is open. May be called twice."""
@@ -89,10 +92,9 @@ class Finder:
             return row(str(pattern), Verdict.REFUSED, Reason.NO_BACKEND, detail)
         return finder.find(pattern)
 
-    def _finder(self, name: str) -> KindFinder:
-        kind = name.partition(":")[0]
+    def _points(self, kind: str, names: Sequence[str]) -> Sequence[Point | UnprobeableError]:
         finder = self._finders.get(kind)
         if finder is None:
             detail = f"libbpf does not serve {kind} yet"
-            raise UnprobeableError(Verdict.REFUSED, Reason.NO_BACKEND, detail)
-        return finder
+            return [UnprobeableError(Verdict.REFUSED, Reason.NO_BACKEND, detail)] * len(names)
+        return finder.points(names)

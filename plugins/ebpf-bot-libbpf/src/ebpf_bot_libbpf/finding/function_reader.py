@@ -6,11 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ebpf_bot_libbpf.finding.chosen_sites import SiteChooser
 from ebpf_bot_libbpf.finding.damage import damage_refused
 from ebpf_bot_libbpf.finding.elf import Elf, Segment
+from ebpf_bot_libbpf.finding.extents import Extents
 from ebpf_bot_libbpf.finding.files import OpenFile, open_file
-from ebpf_bot_libbpf.finding.function_table import FunctionTable
-from ebpf_bot_libbpf.finding.instructions import refused_in
+from ebpf_bot_libbpf.finding.function_table import EntryRules, FunctionTable
+from ebpf_bot_libbpf.finding.instructions import misrun_in, refused_in
+from ebpf_bot_libbpf.finding.notes import USDT_NOTES
 from ebpf_bot_libbpf.finding.refusals import UnprobeableError
 from ebpf_bot_libbpf.finding.symbols import Symbols, SymbolSource, read_symbols
 
@@ -32,14 +38,31 @@ class FunctionReader:
 
     def __call__(self, file: OpenFile, elf: Elf, segments: tuple[Segment, ...]) -> FunctionTable:
         """Return the functions of a file."""
-        refused = refused_in(file, elf.machine)
         own = [(file, elf, table) for table in elf.symbol_tables()]
         build_id = "" if any(not table.dynamic for _, _, table in own) else elf.build_id()
         if not build_id:
-            return FunctionTable.of(read_symbols(own), segments, refused)
+            return _table(file, elf, segments, read_symbols(own))
         debug_path = f"{self._debug_root}/.build-id/{build_id[:2]}/{build_id[2:]}.debug"
         symbols = _with_debug_file(own, debug_path, build_id) or read_symbols(own)
-        return FunctionTable.of(symbols, segments, refused, debug_path)
+        return _table(file, elf, segments, symbols, debug_path)
+
+
+def _table(
+    file: OpenFile, elf: Elf, segments: tuple[Segment, ...], symbols: Symbols, debug_path: str = ""
+) -> FunctionTable:
+    chooser = SiteChooser(
+        tuple(segment for segment in segments if segment.executable),
+        Extents.of(symbols),
+        can_choose=elf.machine == "EM_X86_64" and elf.bits == 64,  # noqa: PLR2004
+        has_usdt=elf.section(USDT_NOTES) is not None,
+    )
+    refused, misrun = refused_in(file, elf.machine), misrun_in(file, elf.machine)
+
+    def can_probe(offsets: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        return ~(refused(offsets) | misrun(offsets))
+
+    rules = EntryRules(refused, misrun, lambda entries: chooser.rescue(file, entries, can_probe))
+    return FunctionTable.of(symbols, segments, rules, chooser, debug_path)
 
 
 def _with_debug_file(own: Sequence[SymbolSource], path: str, build_id: str) -> Symbols | None:

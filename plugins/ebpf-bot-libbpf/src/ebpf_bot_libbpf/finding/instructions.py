@@ -1,4 +1,4 @@
-"""First instructions that the kernel's uprobes refuse, told from the bytes alone.
+"""Instructions that the kernel's uprobes refuse, or run wrongly, told from the bytes alone.
 
 Refused means: registering a uprobe there succeeds while no process maps the file, and installs nothing when one does;
 with the file mapped it fails with ENOTSUPP (524), and a uprobe_multi link fails as a whole. So such a probe could never
@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ebpf_bot_libbpf.finding.files import OpenFile
+from ebpf_bot_libbpf.finding.stepping import LONGEST, misrun
 
-__all__ = ["nops_in", "refused_in"]
+__all__ = ["misrun_in", "nops_in", "refused_in"]
 
 _BREAKPOINT: Final = 0xCC
-_MAX_INSTRUCTION: Final = 15
-"""Bytes of the longest x86 instruction."""
+_X86: Final = ("EM_X86_64", "EM_386")
 _WINDOW: Final = 1 << 20
 """Bytes of code that are read at once."""
 
@@ -50,6 +50,21 @@ def refused_in(file: OpenFile, machine: str | int) -> Callable[[NDArray[np.uint6
     return lambda offsets: _judged(file, offsets, _refused)
 
 
+def misrun_in(file: OpenFile, machine: str | int) -> Callable[[NDArray[np.uint64]], NDArray[np.bool_]]:
+    """Return what says of ascending offsets inside the file, each, whether a uprobe there would change the program.
+
+    `stepping` says which. Code for 32-bit x86 is judged as if it were for 64.
+
+    Args:
+        machine: as for `refused_in`; where it is not x86 nothing is misrun.
+    """
+    if machine not in _X86:
+        return lambda offsets: np.zeros(len(offsets), np.bool_)
+    return lambda offsets: _judged(
+        file, offsets, lambda code, at: misrun(code[at[:, None] + np.arange(LONGEST)])
+    )
+
+
 def nops_in(file: OpenFile, machine: str | int) -> Callable[[NDArray[np.uint64]], NDArray[np.bool_]]:
     """Return what says of ascending offsets inside the file, each, whether a nop stands there.
 
@@ -70,9 +85,9 @@ def _judged(
     judged = np.zeros(len(offsets), np.bool_)
     for rows in _windows(offsets):
         start = int(offsets[rows.start])
-        end = min(int(offsets[rows.stop - 1]) + _MAX_INSTRUCTION, file.size)
+        end = min(int(offsets[rows.stop - 1]) + LONGEST, file.size)
         # Zeroes after the last byte of the file: 00 is an opcode, so no prefix is sought beyond it.
-        code = np.frombuffer(file.read(start, end - start) + bytes(_MAX_INSTRUCTION), np.uint8)
+        code = np.frombuffer(file.read(start, end - start) + bytes(LONGEST), np.uint8)
         judged[rows] = rule(code, (offsets[rows] - np.uint64(start)).astype(np.intp))
     return judged
 
@@ -88,7 +103,7 @@ def _windows(offsets: NDArray[np.uint64]) -> Iterator[slice]:
 def _refused(code: NDArray[np.uint8], at: NDArray[np.intp]) -> NDArray[np.bool_]:
     refused: NDArray[np.bool_] = code[at] == _BREAKPOINT
     in_prefixes = np.ones(len(at), np.bool_)
-    for _ in range(_MAX_INSTRUCTION):
+    for _ in range(LONGEST):
         byte = code[at]
         in_prefixes &= _LEGACY_PREFIX[byte]
         if not in_prefixes.any():
@@ -100,7 +115,7 @@ def _refused(code: NDArray[np.uint8], at: NDArray[np.intp]) -> NDArray[np.bool_]
 
 def _nop(code: NDArray[np.uint8], at: NDArray[np.intp]) -> NDArray[np.bool_]:
     """Where 90 or 0F 1F stands, also behind operand-size prefixes (66), as assemblers pad."""
-    for _ in range(_MAX_INSTRUCTION - 2):
+    for _ in range(LONGEST - 2):
         at = at + (code[at] == 0x66)  # noqa: PLR2004 - an opcode
     nop: NDArray[np.bool_] = (code[at] == 0x90) | ((code[at] == 0x0F) & (code[at + 1] == 0x1F))  # noqa: PLR2004
     return nop

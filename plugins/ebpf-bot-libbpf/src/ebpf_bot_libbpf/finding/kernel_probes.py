@@ -42,10 +42,16 @@ class TracepointProbes:
         found = [":".join(events[i]) for i in pattern.match_names(names)]
         return _listed(pattern, found, names, f"tracepoint in {pattern.target}", self._suggestions)
 
-    def point(self, name: str) -> TracepointPoint:
-        """Return the number of the probe `name`; UnprobeableError if it is not there or cannot be read."""
+    def points(self, names: Sequence[str]) -> list[TracepointPoint | UnprobeableError]:
+        """Return the numbers of probes; see `Finder.points`."""
+        return [self._point(name) for name in names]
+
+    def _point(self, name: str) -> TracepointPoint | UnprobeableError:
         _, category, event = name.split(":", 2)
-        return TracepointPoint(self._tracefs.event_id(category, event))
+        try:
+            return TracepointPoint(self._tracefs.event_id(category, event))
+        except UnprobeableError as error:
+            return error.anew()
 
 
 class RawTracepointProbes:
@@ -71,9 +77,9 @@ class RawTracepointProbes:
             self._suggestions,
         )
 
-    def point(self, name: str) -> RawTracepointPoint:
-        """Return what attaches the probe `name`."""
-        return RawTracepointPoint(name.partition(":")[2])
+    def points(self, names: Sequence[str]) -> list[RawTracepointPoint]:
+        """Return what attaches probes; see `Finder.points`."""
+        return [RawTracepointPoint(name.partition(":")[2]) for name in names]
 
     @cached_property
     def _names(self) -> list[str]:
@@ -106,11 +112,13 @@ class SyscallProbes:
             pattern, [names[i] for i in pattern.match_names(names)], names, "syscall", self._suggestions
         )
 
-    def point(self, name: str) -> SyscallPoint:
-        """Return the number of the probe `name`; UnprobeableError if there is no such syscall."""
-        syscall = name.partition(":")[2]
+    def points(self, names: Sequence[str]) -> list[SyscallPoint | UnprobeableError]:
+        """Return the numbers of syscalls; see `Finder.points`."""
+        return [self._point(name.partition(":")[2]) for name in names]
+
+    def _point(self, syscall: str) -> SyscallPoint | UnprobeableError:
         if self._machine not in SYSCALL_MACHINES or syscall not in self._numbers:
-            raise UnprobeableError(Verdict.MISSING, Reason.NOT_FOUND, f"there is no syscall {syscall}")
+            return UnprobeableError(Verdict.MISSING, Reason.NOT_FOUND, f"there is no syscall {syscall}")
         return SyscallPoint(self._numbers[syscall])
 
     @cached_property

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from typing import Final
 
-__all__ = ["notes"]
+__all__ = ["USDT_NOTES", "notes"]
+
+USDT_NOTES: Final = ".note.stapsdt"
+"""The section where the macros of sys/sdt.h note the probes that they leave."""
 
 
 def notes(data: bytes, *, little_endian: bool) -> Iterator[tuple[bytes, int, bytes]]:

@@ -29,9 +29,13 @@ class Standing(enum.IntEnum):
     """Code with a semaphore that the kernel could not raise where the file says that it is."""
     BLIND = 5
     """Code on whose first instruction uprobes refuse to be placed."""
-    CODE = 6
+    HARMED = 6
+    """Code whose first instruction uprobes would run wrongly."""
+    BEHIND = 7
+    """Code that cannot be probed at its first instruction, but at a later one that always follows."""
+    CODE = 8
     """Code that can be probed."""
-    RESOLVER = 7
+    RESOLVER = 9
     """A GNU_IFUNC: the function at its address only chooses an implementation, when the file is linked."""
 
 
@@ -68,6 +72,16 @@ _MEANING: Final = {
             "the kernel refuses uprobes on its first instruction, which has a LOCK or segment prefix or is a "
             "breakpoint; while no process maps the file it would accept the probe, and it would never fire"
         ),
+    ),
+    Standing.HARMED: (
+        Verdict.REFUSED,
+        Reason.UNSUPPORTED_INSTRUCTION,
+        "the kernel would run its first instruction wrongly, so that a probe there changed the program",
+    ),
+    Standing.BEHIND: (
+        Verdict.PENDING,
+        Reason.NOT_EXAMINED,
+        "its first instruction cannot be probed, so it is probed at a later one that always follows",
     ),
     Standing.CODE: (Verdict.PENDING, Reason.NOT_EXAMINED, ""),
     Standing.RESOLVER: (

@@ -9,7 +9,7 @@ import numpy as np
 
 from ebpf_bot_libbpf.finding.elf import Elf, Segment, file_offset
 from ebpf_bot_libbpf.finding.files import OpenFile
-from ebpf_bot_libbpf.finding.instructions import refused_in
+from ebpf_bot_libbpf.finding.instructions import misrun_in, refused_in
 
 __all__ = ["load_offset"]
 
@@ -26,11 +26,13 @@ def load_offset(file: OpenFile, elf: Elf, segments: tuple[Segment, ...]) -> int 
     """Return the file offset of code that runs once when the file is loaded, None if there is none to be probed.
 
     For a program that is its entry point. For a library it is what the dynamic linker calls first: DT_INIT, else the
-    first function of DT_INIT_ARRAY. An offset that uprobes refuse is passed over.
+    first function of DT_INIT_ARRAY. An offset that uprobes refuse, or whose instruction they would run wrongly, is
+    passed over.
     """
+    rules = [rule(file, elf.machine) for rule in (refused_in, misrun_in)]
     for address in _addresses(file, elf, segments):
         offset = file_offset(segments, address, executable=True)
-        if offset is not None and not refused_in(file, elf.machine)(np.array([offset], np.uint64))[0]:
+        if offset is not None and not any(rule(np.array([offset], np.uint64))[0] for rule in rules):
             return offset
     return None
 

@@ -73,6 +73,8 @@ class Symbols:
         type: STT_*, uint8.
         defined: whether the symbol is defined here and not imported.
         address: st_value, uint64.
+        size: st_size, uint64.
+        labels: st_value of all symbols that are defined here, whatever they are, and whether or not they have a name.
         unnameable: how many distinct names of functions were left out, since no probe name can spell them.
     """
 
@@ -81,6 +83,8 @@ class Symbols:
     type: NDArray[np.uint8]
     defined: NDArray[np.bool_]
     address: NDArray[np.uint64]
+    size: NDArray[np.uint64]
+    labels: NDArray[np.uint64]
     unnameable: int
 
 
@@ -98,9 +102,11 @@ def read_symbols(sources: Sequence[SymbolSource]) -> Symbols:
         raise ElfError(f"it has more than {_MAX_SYMBOLS} symbols")
     numbers: dict[str, int] = {}
     unspeakable: set[bytes] = set()
-    name, kept = [_NONE.astype(np.intp)], []
+    name, kept, labels = [_NONE.astype(np.intp)], [], [_NONE]
     for file, elf, table in sources:
-        entries = _entries(file, elf, table)
+        everything = _entries(file, elf, table)
+        labels.append(everything["value"][everything["section"] != 0])
+        entries = everything[_KEPT[everything["info"] & 0xF] & (everything["name"] != 0)]
         texts, which = _texts(file, table, entries["name"])
         index = np.fromiter(
             (numbers.setdefault(text, len(numbers)) if text else -1 for text in map(_spoken, texts)),
@@ -117,16 +123,15 @@ def read_symbols(sources: Sequence[SymbolSource]) -> Symbols:
         type=np.concatenate([_NONE, *(table["info"] & 0xF for table in kept)]).astype(np.uint8),
         defined=np.concatenate([_NONE, *(table["section"] for table in kept)]) != 0,  # SHN_UNDEF
         address=np.concatenate([_NONE, *(table["value"] for table in kept)]).astype(np.uint64),
+        size=np.concatenate([_NONE, *(table["size"] for table in kept)]).astype(np.uint64),
+        labels=np.concatenate(labels).astype(np.uint64),
         unnameable=len(unspeakable),
     )
 
 
 def _entries(file: OpenFile, elf: Elf, table: SymbolTable) -> NDArray[np.void]:
-    """Return the entries that are code or data and have a name."""
     layout = _ENTRY[elf.bits]
-    entries = np.frombuffer(file.read(table.offset, table.count * layout.itemsize), layout)
-    kept: NDArray[np.void] = entries[_KEPT[entries["info"] & 0xF] & (entries["name"] != 0)]
-    return kept
+    return np.frombuffer(file.read(table.offset, table.count * layout.itemsize), layout)
 
 
 def _texts(

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from ebpf_bot_core import ProbeKind, ProbePattern
+import numpy as np
+from numpy.typing import NDArray
+
+from ebpf_bot_core import ProbeKind
 from ebpf_bot_libbpf.finding.binaries import Binaries, Examined
 from ebpf_bot_libbpf.finding.binary_probes import BinaryProbes
+from ebpf_bot_libbpf.finding.files import open_file
 from ebpf_bot_libbpf.finding.function_reader import FunctionReader
 from ebpf_bot_libbpf.finding.function_table import FunctionTable
+from ebpf_bot_libbpf.finding.refusals import UnprobeableError
 from ebpf_bot_libbpf.finding.suggestions import Suggestions
 from ebpf_bot_libbpf.finding.targets import Targets
 from ebpf_bot_libbpf.points import FunctionPoint
@@ -25,10 +31,42 @@ def function_probes(
         debug_root: where separate debug files are, under `.build-id`.
     """
     binaries = Binaries(FunctionReader(debug_root))
-    return BinaryProbes(binaries, _point, targets, suggestions, what="function", everything="*")
+    return BinaryProbes(binaries, _points, targets, suggestions, what="function", everything="*")
 
 
-def _point(parts: ProbePattern, examined: Examined[FunctionTable]) -> FunctionPoint | None:
-    offsets = examined.content.offsets_of(parts.name)
-    on_return = parts.kind is ProbeKind.URETPROBE
-    return FunctionPoint(examined.binary, offsets, on_return) if offsets else None
+def _points(
+    kind: ProbeKind, examined: Examined[FunctionTable], names: Sequence[str]
+) -> list[FunctionPoint | None]:
+    """Return the points of some names, with places for uprobes that are chosen for all of them at once."""
+    table = examined.content
+    entries = [table.entries(name) for name in names]
+    at_entry = table.behind == 0
+    sites = table.offsets + table.behind
+    if kind is ProbeKind.UPROBE:
+        wanted = np.zeros(len(sites), np.bool_)
+        for part in entries:
+            wanted[part] = True
+        wanted &= at_entry
+        distinct, place = np.unique(sites[wanted], return_inverse=True)
+        sites[wanted] = _chosen(examined, distinct)[place]
+    points: list[FunctionPoint | None] = []
+    for part in entries:
+        offsets = tuple(table.offsets[part][at_entry[part]].tolist())
+        if kind is ProbeKind.URETPROBE:
+            points.append(FunctionPoint(examined.binary, offsets, on_return=True) if offsets else None)
+            continue
+        chosen = tuple(sites[part].tolist())
+        points.append(FunctionPoint(examined.binary, offsets, False, chosen) if chosen else None)
+    return points
+
+
+def _chosen(examined: Examined[FunctionTable], entries: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return where functions are best probed; at their entries if the file is no longer the one that was examined."""
+    binary = examined.binary
+    try:
+        with open_file(binary.path) as file:
+            if file.identity == (binary.device, binary.inode, binary.mtime_ns, binary.size):
+                return examined.content.chooser.choose(file, entries)
+    except (UnprobeableError, EOFError, OSError):
+        pass  # attaching will say what has become of it
+    return entries

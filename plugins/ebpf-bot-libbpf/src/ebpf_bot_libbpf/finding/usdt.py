@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ebpf_bot_core import ProbePattern
+from collections.abc import Sequence
+
+from ebpf_bot_core import ProbeKind
 from ebpf_bot_libbpf.finding.binaries import Binaries, Examined
 from ebpf_bot_libbpf.finding.binary_probes import BinaryProbes
 from ebpf_bot_libbpf.finding.suggestions import Suggestions
@@ -16,9 +18,9 @@ __all__ = ["usdt_probes"]
 def usdt_probes(targets: Targets, suggestions: Suggestions) -> BinaryProbes[UsdtTable]:
     """Return what finds usdt:BINARY:PROVIDER:NAME, as the notes of the binary list them."""
     binaries = Binaries(read_usdt)
-    return BinaryProbes(binaries, _point, targets, suggestions, what="USDT probe", everything="*:*")
+    return BinaryProbes(binaries, _points, targets, suggestions, what="USDT probe", everything="*:*")
 
 
-def _point(parts: ProbePattern, examined: Examined[UsdtTable]) -> UsdtPoint | None:
-    sites = examined.content.sites_of(parts.name)
-    return UsdtPoint(examined.binary, sites) if sites else None
+def _points(_: ProbeKind, examined: Examined[UsdtTable], names: Sequence[str]) -> list[UsdtPoint | None]:
+    found = [examined.content.sites_of(name) for name in names]
+    return [UsdtPoint(examined.binary, sites) if sites else None for sites in found]

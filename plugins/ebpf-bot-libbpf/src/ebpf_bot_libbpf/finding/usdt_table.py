@@ -26,13 +26,12 @@ from ebpf_bot_libbpf.finding.damage import ElfError
 from ebpf_bot_libbpf.finding.elf import Elf, Segment, file_offsets
 from ebpf_bot_libbpf.finding.files import OpenFile
 from ebpf_bot_libbpf.finding.instructions import nops_in
-from ebpf_bot_libbpf.finding.notes import notes
+from ebpf_bot_libbpf.finding.notes import USDT_NOTES, notes
 from ebpf_bot_libbpf.finding.spelling import can_spell
 from ebpf_bot_libbpf.finding.standings import Standing
 
 __all__ = ["UsdtTable", "read_usdt"]
 
-_NOTES: Final = ".note.stapsdt"
 _BASE: Final = ".stapsdt.base"
 _OWNER: Final = b"stapsdt\0"
 _TYPE: Final = 3
@@ -74,6 +73,10 @@ class UsdtTable:
     def row(self, name: str) -> int:
         """Return the row of `name`; KeyError if there is none."""
         return self._rows[name]
+
+    def standings(self, _: ProbeKind) -> NDArray[np.uint8]:
+        """Return the `Standing` of each name."""
+        return self.standing
 
     def sites_of(self, name: str) -> tuple[tuple[int, int], ...]:
         """Return where `name` can be probed; empty if nowhere."""
@@ -134,7 +137,7 @@ def read_usdt(file: OpenFile, elf: Elf, segments: tuple[Segment, ...]) -> UsdtTa
 
 def _records(file: OpenFile, elf: Elf) -> Iterator[tuple[bytes, tuple[int, int]]]:
     """Yield `PROVIDER:NAME`, and the addresses of the place and of its semaphore, from each note."""
-    section = elf.section(_NOTES)
+    section = elf.section(USDT_NOTES)
     if section is None:
         return
     if section.size > _MAX_NOTES:

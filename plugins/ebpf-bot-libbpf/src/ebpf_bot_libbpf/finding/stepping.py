@@ -17,7 +17,6 @@ instructions (AVX, AVX-512, BMI) that byte belongs to another table, so that `vp
 
 from __future__ import annotations
 
-import platform
 from typing import Final
 
 import numpy as np
@@ -52,8 +51,6 @@ def misrun(code: NDArray[np.uint8]) -> NDArray[np.bool_]:
     Args:
         code: shape (n, LONGEST), 64-bit code from the first byte of each instruction, zeros behind the file's end.
     """
-    if platform.machine() != "x86_64":
-        return np.zeros(len(code), np.bool_)
     rows = np.arange(len(code))
     padded = np.pad(code, ((0, 0), (0, 5)))
     at = np.zeros(len(code), np.intp)
