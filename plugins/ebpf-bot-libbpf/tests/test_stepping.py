@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from ebpf_bot_libbpf.finding.stepping import LONGEST, misrun
+from ebpf_bot_libbpf.finding.stepping import LONGEST, misrun, unknown
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -78,3 +78,23 @@ def test_any_bytes_are_judged_each_on_its_own(codes):
 @given(st.binary(min_size=LONGEST, max_size=LONGEST))
 def test_prefixes_without_end_do_not_run_over(code):
     wrong((b"\xf3" * LONGEST + code)[:LONGEST].hex())
+
+
+@pytest.mark.parametrize(
+    ("code", "meaning", "refused"),
+    [
+        ("c5f96ec6", "vmovd %esi, %xmm0, as __strchr_avx2 begins", True),
+        ("c44101efff", "vpxor %xmm15, %xmm15, %xmm15, as __strcmp_avx2 begins", True),
+        ("62f17d48efc0", "vpxord %zmm0, %zmm0, %zmm0", True),
+        ("f4", "hlt", True),
+        ("48ed", "in, with REX.W", True),
+        ("660f6ec6", "movd %esi, %xmm0", False),
+        ("0f0b", "ud2", False),
+        ("c5f877", "vzeroupper", False),
+        ("c3", "ret", False),
+        ("f30f1efa", "endbr64", False),
+    ],
+)
+def test_opcodes_that_the_kernel_does_not_know(code, meaning, refused):
+    padded = np.frombuffer(bytes.fromhex(code).ljust(LONGEST, b"\0"), np.uint8)
+    assert bool(unknown(padded[None, :])[0]) == refused, meaning

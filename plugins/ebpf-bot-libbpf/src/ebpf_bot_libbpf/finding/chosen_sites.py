@@ -68,28 +68,36 @@ class SiteChooser:
         """
 
         def pick(code: bytes, _: int) -> int:
-            return 0 if not code or self._is_cheap(code, 0) else cheap_behind(code, self._is_cheap)
+            return (
+                0
+                if not code or self._is_cheap(code, 0)
+                else cheap_behind(code, self._is_cheap, past_faults=False)
+            )
 
         return self._choose(file, entries, pick)
 
     def rescue(self, file: OpenFile, entries: NDArray[np.uint64], can_probe: Judge) -> NDArray[np.uint64]:
         """Return the same for functions that cannot be probed at their entries; the entry if nowhere.
 
-        Here a place may be one that costs much, and lie behind an instruction that could fault.
+        Here a place may be one that costs much, and lie behind an instruction that could fault. The nearest one is
+        taken where the cheapest is not sure to be run.
         """
 
-        def pick(code: bytes, entry: int) -> int:
-            return probeable_behind(
-                code, self._is_cheap, lambda at: can_probe((at + entry).astype(np.uint64))
-            )
+        def nearest(code: bytes, entry: int) -> int:
+            return probeable_behind(code, lambda at: can_probe((at + entry).astype(np.uint64)))
 
-        return self._choose(file, entries, pick)
+        sites = self._choose(
+            file, entries, lambda code, _: cheap_behind(code, self._is_cheap, past_faults=True)
+        )
+        left = sites == entries
+        sites[left] = self._choose(file, entries[left], nearest)
+        return sites
 
     def _choose(
         self, file: OpenFile, entries: NDArray[np.uint64], pick: Callable[[bytes, int], int]
     ) -> NDArray[np.uint64]:
         if not self.can_choose or not len(entries) or not self._is_sane():
-            return entries
+            return entries.copy()
         codes = [Code(part.address, file.read(part.offset, part.size)) for part in self.segments]
         sites = entries.copy()
         for part, code in zip(self.segments, codes, strict=True):

@@ -21,35 +21,26 @@ MAX_BLOCK = 128
 """Bytes of a function that are looked at; prologues end long before."""
 
 
-def cheap_behind(code: bytes, is_cheap: Callable[[bytes, int], bool]) -> int:
+def cheap_behind(code: bytes, is_cheap: Callable[[bytes, int], bool], *, past_faults: bool) -> int:
     """Return how far behind the entry the first cheap instruction of the entry block begins; 0 if none does.
 
     Args:
         code: the function from its entry on.
         is_cheap: whether the instruction at a position of the code is.
+        past_faults: go on behind instructions that could fault.
     """
-    for at in _boundaries(code, past_faults=False):
-        if is_cheap(code, at):
-            return at
-    return 0
+    return next((at for at in _boundaries(code, past_faults=past_faults) if is_cheap(code, at)), 0)
 
 
-def probeable_behind(
-    code: bytes,
-    is_cheap: Callable[[bytes, int], bool],
-    can_probe: Callable[[NDArray[np.intp]], NDArray[np.bool_]],
-) -> int:
-    """Return the same of the first cheap instruction, else of the first that can be probed, the entry left out.
+def probeable_behind(code: bytes, can_probe: Callable[[NDArray[np.intp]], NDArray[np.bool_]]) -> int:
+    """Return the same of the first instruction behind the entry that can be probed, also behind one that could fault.
 
     Args:
         can_probe: says of positions in the code, each, whether a probe there would work.
     """
-    behind = list(_boundaries(code, past_faults=True))
-    cheap = next((at for at in behind if is_cheap(code, at)), 0)
-    if cheap or not behind:
-        return cheap
-    good = np.flatnonzero(can_probe(np.array(behind, np.intp)))
-    return behind[int(good[0])] if len(good) else 0
+    behind = np.fromiter(_boundaries(code, past_faults=True), np.intp)
+    good = behind[can_probe(behind)]
+    return int(good[0]) if len(good) else 0
 
 
 def _boundaries(code: bytes, *, past_faults: bool) -> Iterator[int]:

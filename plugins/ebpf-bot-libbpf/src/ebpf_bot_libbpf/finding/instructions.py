@@ -6,8 +6,8 @@ fire, and must be known before it is tried.
 
 The rule is the kernel's own, in kernel/events/uprobes.c and arch/x86/kernel/uprobes.c: `prepare_uprobe` refuses a
 breakpoint (`is_trap_insn`: a first byte of CC), and `is_prefix_bad` refuses an instruction with LOCK (F0) or an ES, CS,
-SS or DS override (26, 2E, 36, 3E) among its legacy prefixes. FS and GS overrides are allowed. The kernel refuses some
-privileged instructions too, none of which a function in user space begins with.
+SS or DS override (26, 2E, 36, 3E) among its legacy prefixes. FS and GS overrides are allowed. Opcodes that the kernel
+does not know as those of user space are refused too; `stepping` lists them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ebpf_bot_libbpf.finding.files import OpenFile
-from ebpf_bot_libbpf.finding.stepping import LONGEST, misrun
+from ebpf_bot_libbpf.finding.stepping import LONGEST, misrun, unknown
 
 __all__ = ["misrun_in", "nops_in", "refused_in"]
 
@@ -101,7 +101,7 @@ def _windows(offsets: NDArray[np.uint64]) -> Iterator[slice]:
 
 
 def _refused(code: NDArray[np.uint8], at: NDArray[np.intp]) -> NDArray[np.bool_]:
-    refused: NDArray[np.bool_] = code[at] == _BREAKPOINT
+    refused: NDArray[np.bool_] = (code[at] == _BREAKPOINT) | unknown(_instructions(code, at))
     in_prefixes = np.ones(len(at), np.bool_)
     for _ in range(LONGEST):
         byte = code[at]
@@ -111,6 +111,12 @@ def _refused(code: NDArray[np.uint8], at: NDArray[np.intp]) -> NDArray[np.bool_]
         refused |= in_prefixes & _BAD_PREFIX[byte]
         at = at + in_prefixes
     return refused
+
+
+def _instructions(code: NDArray[np.uint8], at: NDArray[np.intp]) -> NDArray[np.uint8]:
+    """Return the bytes at some positions, shape (n, LONGEST)."""
+    found: NDArray[np.uint8] = code[at[:, None] + np.arange(LONGEST)]
+    return found
 
 
 def _nop(code: NDArray[np.uint8], at: NDArray[np.intp]) -> NDArray[np.bool_]:

@@ -69,8 +69,8 @@ _MEANING: Final = {
         Verdict.BLIND,
         Reason.UNSUPPORTED_INSTRUCTION,
         (
-            "the kernel refuses uprobes on its first instruction, which has a LOCK or segment prefix or is a "
-            "breakpoint; while no process maps the file it would accept the probe, and it would never fire"
+            "the kernel refuses uprobes on its first instruction, as on those with a LOCK or segment prefix, breakpoints "
+            "and some of AVX; while no process maps the file it would accept the probe, and it would never fire"
         ),
     ),
     Standing.HARMED: (
