@@ -166,3 +166,29 @@ def test_ratio_leaves_out_what_cannot_be_probed():
 def test_no_ratio_where_nothing_could_fire():
     coverage = CoverageMap(Evidence.stating([("syscall:b", Verdict.EXCLUDED, Reason.IMPORTED, "")]))
     assert coverage.ratio is None
+
+
+def test_what_is_said_of_the_probe_itself_stays_when_it_fires():
+    bot = bot_of()
+    bot.absorb(
+        Evidence.stating(
+            [
+                ("syscall:a", Verdict.PENDING, Reason.NOT_EXAMINED, "a resolver"),
+                ("syscall:b", Verdict.SILENT, Reason.NONE, "behind its entry"),
+                ("syscall:c", Verdict.BLIND, Reason.BINARY_REPLACED, "gone"),
+            ]
+        )
+    )
+    bot.absorb(attached(bot, 0, 3))
+    assert rows_of(bot)["syscall:a"].detail == "a resolver", "being attached says nothing against it"
+    bot.observe(counted(bot, [0, 1, 2, 3], [1, 1, 1, 1]))
+    assert [row.detail for row in bot.evidence] == ["a resolver", "behind its entry", "", ""]
+    bot.absorb(attached(bot, 0, 1, 2, 3))
+    assert [row.detail for row in bot.evidence] == ["a resolver", "behind its entry", "", ""]
+
+
+def test_what_a_stage_says_of_an_attached_probe_replaces_what_was_said_before():
+    bot = bot_of()
+    bot.absorb(Evidence.stating([("syscall:a", Verdict.PENDING, Reason.NOT_EXAMINED, "found so")]))
+    bot.absorb(Evidence.stating([("syscall:a", Verdict.SILENT, Reason.NONE, "placed so")]))
+    assert rows_of(bot)["syscall:a"].detail == "placed so"
