@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from ebpf_bot_libbpf.finding.copies import NO_FAMILY, Family, families
 from ebpf_bot_libbpf.finding.elf import Segment, file_offsets
+from ebpf_bot_libbpf.finding.inlining import Inlining
 from ebpf_bot_libbpf.finding.standings import Standing
 from ebpf_bot_libbpf.finding.symbols import STT_FUNC, STT_GNU_IFUNC, Symbols
 
 __all__ = ["FunctionTable"]
+
+
+@attrs.frozen
+class Stripped:
+    """The state of a binary that has lost the names of functions that it does not export.
+
+    Attributes:
+        debug_path: where a debug file with them would be found, empty if the binary has no build-id.
+    """
+
+    debug_path: str
 
 
 @attrs.frozen(eq=False)
@@ -26,8 +40,9 @@ class FunctionTable:
         offsets: file offsets inside executable segments, uint64; for each name ascending and each once. Only those
             that uprobes accept, so that one bad copy of a function does not spoil the others.
         unnameable: how many functions have a name that no probe name can spell.
-        debug_path: the separate debug file that would be used for the binary, empty if its own symbols are complete
-            or it has no build-id.
+        families: by the name of a function that may have no symbol itself, what the compiler has made of it.
+        inlining: tells where functions were inlined.
+        stripped: what is missing, where only the names of what is exported are there; else None.
     """
 
     names: tuple[str, ...]
@@ -35,7 +50,9 @@ class FunctionTable:
     starts: NDArray[np.intp]
     offsets: NDArray[np.uint64]
     unnameable: int
-    debug_path: str
+    families: Mapping[str, Family]
+    inlining: Inlining
+    stripped: Stripped | None
     _rows: dict[str, int] = attrs.field(init=False, repr=False)
 
     @_rows.default
@@ -48,7 +65,8 @@ class FunctionTable:
         symbols: Symbols,
         segments: tuple[Segment, ...],
         refused: Callable[[NDArray[np.uint64]], NDArray[np.bool_]],
-        debug_path: str = "",
+        inlining: Inlining,
+        stripped: Stripped | None = None,
     ) -> FunctionTable:
         """Sort the symbols of a binary by what can be done with them.
 
@@ -63,6 +81,7 @@ class FunctionTable:
         name = rank[symbols.name]
         offset, inside = file_offsets(symbols.address, [s for s in segments if s.executable])
 
+        names = tuple(symbols.names[i] for i in order)
         kind = np.full(len(name), Standing.DATA, np.uint8)
         function = np.isin(symbols.type, (STT_FUNC, STT_GNU_IFUNC))
         kind[function & ~symbols.defined] = Standing.IMPORT
@@ -74,16 +93,23 @@ class FunctionTable:
 
         standing = np.zeros(len(order), np.uint8)
         np.maximum.at(standing, name, kind)
-        good = kind > Standing.BLIND
+        made, cold = _made(names, standing)
+        kind[(kind == Standing.CODE) & cold[name]] = Standing.SPLIT
+        standing[cold & (standing == Standing.CODE)] = Standing.SPLIT
+        good = kind == Standing.CODE
         owner, offsets = _each_once(name[good], offset[good])
         counts = np.bincount(owner, minlength=len(order))
+        versioned = [i for i in np.flatnonzero(standing == Standing.RESOLVER).tolist() if names[i] in made]
+        standing[versioned] = Standing.CODE
         return cls(
-            names=tuple(symbols.names[i] for i in order),
+            names=names,
             standing=standing,
             starts=np.concatenate([[0], np.cumsum(counts)]).astype(np.intp),
             offsets=offsets,
             unnameable=symbols.unnameable,
-            debug_path=debug_path,
+            families=made,
+            inlining=inlining,
+            stripped=stripped,
         )
 
     def __contains__(self, name: object) -> bool:
@@ -95,23 +121,47 @@ class FunctionTable:
 
     @property
     def unseen(self) -> str:
-        """What is missing to see the functions, and where it would be, if none can be seen."""
-        if self.count:
-            return ""
-        debug = f"; a debug file would be {self.debug_path}" if self.debug_path else ""
-        return f"no symbol of a function of its own{debug}"
+        """What the file has instead of the names of all its functions, and where those would be; empty if it has all."""
+        debug = ""
+        if self.stripped is not None and self.stripped.debug_path:
+            debug = f"; a debug file would be {self.stripped.debug_path}"
+        if not self.count:
+            return f"no symbol of a function of its own{debug}"
+        return f"names for the {self.count} functions that it exports only{debug}" if self.stripped else ""
 
     def offsets_of(self, name: str) -> tuple[int, ...]:
-        """Return where `name` can be probed, ascending; empty if nowhere."""
-        row = self._rows.get(name)
-        if row is None:
-            return ()
-        return tuple(self.offsets[self.starts[row] : self.starts[row + 1]].tolist())
+        """Return where `name` can be probed, ascending; empty if nowhere.
+
+        A call of one of its copies is a call of the function, so their places are its own. Its parts, which it calls
+        itself, stand for it only where there is nothing else.
+        """
+        family = self.families.get(name, NO_FAMILY)
+        return self._places(name, *family.copies) or self._places(*family.parts)
+
+    def offset_count(self, name: str) -> int:
+        """Return at how many places the symbols of exactly this name can be probed."""
+        row = self._rows[name]
+        return int(self.starts[row + 1] - self.starts[row])
+
+    def _places(self, *names: str) -> tuple[int, ...]:
+        rows = [self._rows[name] for name in names if name in self._rows]
+        places = (self.offsets[self.starts[row] : self.starts[row + 1]].tolist() for row in rows)
+        return tuple(sorted(set(itertools.chain.from_iterable(places))))
 
     @property
     def count(self) -> int:
         """How many names are those of functions defined here."""
         return int((self.standing >= Standing.ASTRAY).sum())
+
+
+def _made(
+    names: Sequence[str], standing: NDArray[np.uint8]
+) -> tuple[Mapping[str, Family], NDArray[np.bool_]]:
+    """Return what the compiler has made of functions, and which of the names are those of cold parts."""
+    functions = [names[i] for i in np.flatnonzero(standing == Standing.CODE).tolist()]
+    indirect = [names[i] for i in np.flatnonzero(standing == Standing.RESOLVER).tolist()]
+    made, cold = families(functions, indirect)
+    return made, np.fromiter((name in cold for name in names), np.bool_, len(names))
 
 
 def _each_once(

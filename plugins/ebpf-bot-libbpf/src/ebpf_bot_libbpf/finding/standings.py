@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
+import attrs
 import numpy as np
 from numpy.typing import NDArray
 
 from ebpf_bot_core import Evidence, ProbeTable, Reason, Verdict
 
-__all__ = ["Standing", "stated"]
+__all__ = ["NOTHING_MORE", "Remark", "Standing", "stated"]
 
 
 class Standing(enum.IntEnum):
@@ -21,18 +22,20 @@ class Standing(enum.IntEnum):
     """Symbols of data only."""
     IMPORT = 1
     """A function that another file defines."""
-    ASTRAY = 2
+    SPLIT = 2
+    """A part that the compiler moved out of a function, which is jumped to."""
+    ASTRAY = 3
     """Code whose address lies outside the executable segments: the file contradicts itself."""
-    MISPLACED = 3
+    MISPLACED = 4
     """A USDT point where there is no nop: nothing says that an instruction begins there at all."""
-    UNARMED = 4
+    UNARMED = 5
     """Code with a semaphore that the kernel could not raise where the file says that it is."""
-    BLIND = 5
+    BLIND = 6
     """Code on whose first instruction uprobes refuse to be placed."""
-    CODE = 6
-    """Code that can be probed."""
     RESOLVER = 7
     """A GNU_IFUNC: the function at its address only chooses an implementation, when the file is linked."""
+    CODE = 8
+    """Code that can be probed."""
 
 
 _MEANING: Final = {
@@ -45,6 +48,11 @@ _MEANING: Final = {
         Verdict.EXCLUDED,
         Reason.IMPORTED,
         "imported here; its code is in another library, where it can be probed",
+    ),
+    Standing.SPLIT: (
+        Verdict.EXCLUDED,
+        Reason.SPLIT_PART,
+        "rarely run blocks of a function, moved out of it and jumped to; they have no entry of their own",
     ),
     Standing.ASTRAY: (
         Verdict.REFUSED,
@@ -69,23 +77,49 @@ _MEANING: Final = {
             "breakpoint; while no process maps the file it would accept the probe, and it would never fire"
         ),
     ),
-    Standing.CODE: (Verdict.PENDING, Reason.NOT_EXAMINED, ""),
     Standing.RESOLVER: (
-        Verdict.PENDING,
-        Reason.NOT_EXAMINED,
-        "an indirect function (GNU_IFUNC): what is probed is its resolver, which runs when the file is linked",
+        Verdict.BLIND,
+        Reason.INDIRECT_FUNCTION,
+        (
+            "an indirect function (GNU_IFUNC): the code under its name runs when the file is linked, to choose an "
+            "implementation, and never again"
+        ),
     ),
+    Standing.CODE: (Verdict.PENDING, Reason.NOT_EXAMINED, ""),
 }
+NOTHING_MORE: Final[Mapping[int, Remark]] = {}
 _VERDICT: Final = np.array([_MEANING[standing][0] for standing in Standing], np.uint8)
 _REASON: Final = np.array([_MEANING[standing][1] for standing in Standing], np.uint8)
 _DETAIL: Final = [_MEANING[standing][2] for standing in Standing]
 
 
-def stated(probes: Sequence[str], standing: NDArray[np.uint8]) -> Evidence:
-    """Return a row for each of some probes, each given once, that says what its `Standing` means."""
+@attrs.frozen
+class Remark:
+    """A sentence on a probe that can be placed.
+
+    Attributes:
+        silence: the reason that its silence would have; `NONE` where it would not have another than any probe.
+    """
+
+    detail: str
+    silence: Reason = Reason.NONE
+
+
+def stated(
+    probes: Sequence[str], standing: NDArray[np.uint8], remarks: Mapping[int, Remark] = NOTHING_MORE
+) -> Evidence:
+    """Return a row for each of some probes, each given once, that says what its `Standing` means.
+
+    Args:
+        remarks: what else is to be said, by the number of the row, which must be one of `CODE`.
+    """
     evidence = Evidence.pending(ProbeTable(tuple(probes)))
     evidence.columns["verdict"] = _VERDICT[standing]
     evidence.columns["reason"] = _REASON[standing]
     for i in np.flatnonzero(standing != Standing.CODE).tolist():
         evidence.details[i] = _DETAIL[standing[i]]
+    for i, remark in remarks.items():
+        evidence.details[i] = remark.detail
+        if remark.silence:
+            evidence.columns["reason"][i] = remark.silence
     return evidence

@@ -7,6 +7,7 @@ from pathlib import Path
 from ebpf_bot_core import ProbeKind, ProbePattern
 from ebpf_bot_libbpf.finding.binaries import Binaries, Examined
 from ebpf_bot_libbpf.finding.binary_probes import BinaryProbes
+from ebpf_bot_libbpf.finding.function_insight import FunctionInsight
 from ebpf_bot_libbpf.finding.function_reader import FunctionReader
 from ebpf_bot_libbpf.finding.function_table import FunctionTable
 from ebpf_bot_libbpf.finding.suggestions import Suggestions
@@ -25,7 +26,15 @@ def function_probes(
         debug_root: where separate debug files are, under `.build-id`.
     """
     binaries = Binaries(FunctionReader(debug_root))
-    return BinaryProbes(binaries, _point, targets, suggestions, what="function", everything="*")
+    return BinaryProbes(
+        binaries,
+        _point,
+        targets,
+        suggestions,
+        what="function",
+        everything="*",
+        insight=FunctionInsight(),
+    )
 
 
 def _point(parts: ProbePattern, examined: Examined[FunctionTable]) -> FunctionPoint | None:

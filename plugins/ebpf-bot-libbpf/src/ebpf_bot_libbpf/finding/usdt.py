@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ebpf_bot_core import ProbePattern
 from ebpf_bot_libbpf.finding.binaries import Binaries, Examined
-from ebpf_bot_libbpf.finding.binary_probes import BinaryProbes
+from ebpf_bot_libbpf.finding.binary_probes import BinaryProbes, NoInsight
 from ebpf_bot_libbpf.finding.suggestions import Suggestions
 from ebpf_bot_libbpf.finding.targets import Targets
 from ebpf_bot_libbpf.finding.usdt_table import UsdtTable, read_usdt
@@ -16,7 +16,15 @@ __all__ = ["usdt_probes"]
 def usdt_probes(targets: Targets, suggestions: Suggestions) -> BinaryProbes[UsdtTable]:
     """Return what finds usdt:BINARY:PROVIDER:NAME, as the notes of the binary list them."""
     binaries = Binaries(read_usdt)
-    return BinaryProbes(binaries, _point, targets, suggestions, what="USDT probe", everything="*:*")
+    return BinaryProbes(
+        binaries,
+        _point,
+        targets,
+        suggestions,
+        what="USDT probe",
+        everything="*:*",
+        insight=NoInsight(),
+    )
 
 
 def _point(parts: ProbePattern, examined: Examined[UsdtTable]) -> UsdtPoint | None:
