@@ -66,7 +66,7 @@ def test_the_original_is_read(original: bytes, tmp_path: Path) -> None:
     assert found["main"].reason is Reason.NOT_EXAMINED
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     damages=st.lists(
         st.tuples(st.integers(0, 3), st.integers(0, 1 << 16), st.binary(min_size=1, max_size=8)),
@@ -82,7 +82,8 @@ def test_no_damage_raises_or_takes_long(
     for which, place, new in damages:
         start, size = sections[which % len(sections)]
         at = start + place % size
-        content[at : at + len(new)] = new[: start + size - at]
+        fitting = new[: start + size - at]
+        content[at : at + len(fitting)] = fitting
     path.unlink()
     path.write_bytes(content)
     for name, row in look(path).items():

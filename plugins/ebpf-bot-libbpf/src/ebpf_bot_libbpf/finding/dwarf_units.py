@@ -33,6 +33,8 @@ _UNIT_REFERENCES: Final = (0x11, 0x12, 0x13, 0x14, 0x15)
 _ULEB_FORMS: Final = (0x0F, 0x15, 0x1A)
 _MAX_DEPTH: Final = 4096
 """Entries within each other; compilers stay below 100."""
+_MAX_NAME: Final = 4096
+"""Bytes of a name; C++ templates come near it."""
 _LONG: Final = 0xFFFFFFFF
 """A unit length that says that the real one follows, in 64 bits, as all offsets of the unit are."""
 _VERSIONS: Final = (2, 3, 4, 5)
@@ -258,5 +260,5 @@ class _Reader:
         source = {_STRING: data.info, _STRP: data.strings, _LINE_STRP: data.line_strings}.get(form)
         if source is None:
             return b""
-        end = source.find(b"\0", number)
+        end = source.find(b"\0", number, number + _MAX_NAME)
         return source[number:end] if end >= 0 else b""

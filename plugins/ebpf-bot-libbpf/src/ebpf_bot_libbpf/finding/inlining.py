@@ -177,7 +177,8 @@ class Inlining:
             if function is None:
                 return ""
             if function.names:
-                return function.names[0].decode("utf-8", "replace")
+                name = function.names[0].decode("utf-8", "replace")
+                return name if name.isprintable() else ""
             at = function.origin
         return ""
 
