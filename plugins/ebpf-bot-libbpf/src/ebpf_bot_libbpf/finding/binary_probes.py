@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ebpf_bot_core import Evidence, PatternError, ProbePattern, Reason, Verdict
 from ebpf_bot_libbpf.finding.binaries import Binaries, Examined
 from ebpf_bot_libbpf.finding.refusals import UnprobeableError, row, union
-from ebpf_bot_libbpf.finding.standings import Remark, stated
+from ebpf_bot_libbpf.finding.standings import Remarks, stated
 from ebpf_bot_libbpf.finding.suggestions import Suggestions
 from ebpf_bot_libbpf.finding.targets import Targets, has_wildcard
 from ebpf_bot_libbpf.points import Point
@@ -69,8 +69,8 @@ class Insight(Protocol[T_contra]):
 
     otherwise: str
 
-    def remarks(self, content: T_contra, rows: NDArray[np.intp], /, *, exact: bool) -> Mapping[int, Remark]:
-        """Return {row: remark} of those of some rows of which there is something to be said.
+    def remarks(self, content: T_contra, rows: NDArray[np.intp], /, *, exact: bool) -> Remarks:
+        """Return what is to be said of some rows, by their numbers among `rows`.
 
         Args:
             exact: the one row was asked for by its very name, so a longer look is worth it.
@@ -87,10 +87,10 @@ class NoInsight:
 
     otherwise = ""
 
-    def remarks(self, _content: object, _rows: NDArray[np.intp], *, exact: bool) -> Mapping[int, Remark]:
+    def remarks(self, _content: object, _rows: NDArray[np.intp], *, exact: bool) -> Remarks:
         """Return nothing."""
         del exact
-        return {}
+        return Remarks()
 
     def absent(self, _content: object, _name: str) -> None:
         """Return nothing."""
@@ -192,9 +192,8 @@ class BinaryProbes(Generic[T]):
             if absent is not None:
                 return row(prefix + pattern.name, *absent)
         remarks = self._insight.remarks(content, found, exact=exact)
-        numbered = {i: remarks[number] for i, number in enumerate(found.tolist()) if number in remarks}
         names = [prefix + content.names[i] for i in found.tolist()]
-        parts = [stated(names, content.standing[found], numbered), *self._gaps(pattern, text, examined)]
+        parts = [stated(names, content.standing[found], remarks), *self._gaps(pattern, text, examined)]
         if not several and not any(map(len, parts)):
             parts.append(self._not_found(pattern, text, examined))
         return union(parts)

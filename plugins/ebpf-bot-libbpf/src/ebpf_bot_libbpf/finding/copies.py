@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping
 from typing import Final
 
 import attrs
@@ -76,25 +76,24 @@ class Family:
 NO_FAMILY: Final = Family()
 
 
-def families(names: Sequence[str], indirect: Iterable[str]) -> tuple[Mapping[str, Family], frozenset[str]]:
+def families(
+    names: Iterable[str], indirect: Container[str], known: Container[str]
+) -> tuple[Mapping[str, Family], frozenset[str]]:
     """Return the copies and parts of functions by the function's name, and the names of cold parts.
 
     Args:
-        names: those of code that can be probed, ascending.
+        names: those of code that can be probed, ascending; only those with a dot in them matter.
         indirect: the functions of several versions, whose versions are called `NAME.CPU`.
+        known: all names.
     """
     copies: dict[str, list[str]] = {}
     parts: dict[str, list[str]] = {}
     cold = []
-    chosen = set(indirect)
-    known = frozenset(names)
     for name in names:
-        if "." not in name:
-            continue
         made = made_of(name)
         if made is None:
             base, _, version = name.partition(".")
-            if base in chosen and version.partition(".")[0] not in _CHOOSERS:
+            if base in indirect and version.partition(".")[0] not in _CHOOSERS:
                 copies.setdefault(base, []).append(name)
         elif made[1] is Make.COLD:
             # Go has functions called `cold` too; a part has the whole beside it.

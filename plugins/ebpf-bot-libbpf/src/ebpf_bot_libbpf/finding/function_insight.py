@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +9,7 @@ from ebpf_bot_core import Reason, Verdict
 from ebpf_bot_libbpf.finding.function_remarks import listed, remark_on, remarks_on
 from ebpf_bot_libbpf.finding.function_table import FunctionTable
 from ebpf_bot_libbpf.finding.inlining import Inlined
-from ebpf_bot_libbpf.finding.standings import Remark, Standing
+from ebpf_bot_libbpf.finding.standings import Remarks, Standing
 
 __all__ = ["FunctionInsight"]
 
@@ -24,23 +22,22 @@ class FunctionInsight:
 
     otherwise = "; a static function may have been inlined everywhere, or left out"
 
-    def remarks(self, content: FunctionTable, rows: NDArray[np.intp], *, exact: bool) -> Mapping[int, Remark]:
-        """Return what is to be said of some functions, by their rows."""
-        code = rows[content.standing[rows] == Standing.CODE]
-        remarks = remarks_on(content, code)
-        for row in code.tolist() if exact else ():
-            inlined = content.inlining.of(content.names[row])
-            if inlined is not None and inlined.places:
-                detail = f"also inlined {_where(inlined)}: those runs are not seen"
-                known = remarks.get(row)
-                remarks[row] = Remark(f"{known.detail}; {detail}" if known else detail, Reason.INLINED)
+    def remarks(self, content: FunctionTable, rows: NDArray[np.intp], *, exact: bool) -> Remarks:
+        """Return what is to be said of some functions, by their numbers among `rows`."""
+        remarks = remarks_on(content, rows)
+        for number, row in enumerate(rows.tolist() if exact else ()):
+            if content.standing[row] == Standing.CODE:
+                inlined = content.inlining.of(content.names[row])
+                if inlined is not None and inlined.places:
+                    said = f"also inlined {_where(inlined)}: those runs are not seen"
+                    remarks.add(number, said, Reason.INLINED)
         return remarks
 
     def absent(self, content: FunctionTable, name: str) -> tuple[Verdict, Reason, str] | None:
         """Return what to say of a function without a symbol."""
-        remark = remark_on(content, name)
-        if remark is not None:
-            return Verdict.PENDING, max(remark.silence, Reason.NOT_EXAMINED), remark.detail
+        made = remark_on(content, name)
+        if made is not None:
+            return Verdict.PENDING, *made
         inlined = content.inlining.of(name)
         if inlined is None or inlined.stands_alone:
             return None

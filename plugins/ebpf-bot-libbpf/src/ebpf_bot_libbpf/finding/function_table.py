@@ -158,10 +158,15 @@ def _made(
     names: Sequence[str], standing: NDArray[np.uint8]
 ) -> tuple[Mapping[str, Family], NDArray[np.bool_]]:
     """Return what the compiler has made of functions, and which of the names are those of cold parts."""
-    functions = [names[i] for i in np.flatnonzero(standing == Standing.CODE).tolist()]
-    indirect = [names[i] for i in np.flatnonzero(standing == Standing.RESOLVER).tolist()]
-    made, cold = families(functions, indirect)
-    return made, np.fromiter((name in cold for name in names), np.bool_, len(names))
+    dotted = [i for i, name in enumerate(names) if "." in name]
+    functions = {names[i]: i for i in dotted if standing[i] == Standing.CODE}
+    if not functions:
+        return {}, np.zeros(len(names), np.bool_)
+    indirect = {names[i] for i in np.flatnonzero(standing == Standing.RESOLVER).tolist()}
+    made, cold = families(functions, indirect, frozenset(names))
+    is_cold = np.zeros(len(names), np.bool_)
+    is_cold[[functions[name] for name in cold]] = True
+    return made, is_cold
 
 
 def _each_once(

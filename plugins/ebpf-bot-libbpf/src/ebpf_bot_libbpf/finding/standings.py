@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import attrs
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ebpf_bot_core import Evidence, ProbeTable, Reason, Verdict
 
-__all__ = ["NOTHING_MORE", "Remark", "Standing", "stated"]
+__all__ = ["Remarks", "Standing", "stated"]
 
 
 class Standing(enum.IntEnum):
@@ -32,10 +32,10 @@ class Standing(enum.IntEnum):
     """Code with a semaphore that the kernel could not raise where the file says that it is."""
     BLIND = 6
     """Code on whose first instruction uprobes refuse to be placed."""
-    RESOLVER = 7
-    """A GNU_IFUNC: the function at its address only chooses an implementation, when the file is linked."""
-    CODE = 8
+    CODE = 7
     """Code that can be probed."""
+    RESOLVER = 8
+    """A GNU_IFUNC: the function at its address only chooses an implementation, when the file is linked."""
 
 
 _MEANING: Final = {
@@ -77,6 +77,7 @@ _MEANING: Final = {
             "breakpoint; while no process maps the file it would accept the probe, and it would never fire"
         ),
     ),
+    Standing.CODE: (Verdict.PENDING, Reason.NOT_EXAMINED, ""),
     Standing.RESOLVER: (
         Verdict.BLIND,
         Reason.INDIRECT_FUNCTION,
@@ -85,41 +86,51 @@ _MEANING: Final = {
             "implementation, and never again"
         ),
     ),
-    Standing.CODE: (Verdict.PENDING, Reason.NOT_EXAMINED, ""),
 }
-NOTHING_MORE: Final[Mapping[int, Remark]] = {}
 _VERDICT: Final = np.array([_MEANING[standing][0] for standing in Standing], np.uint8)
 _REASON: Final = np.array([_MEANING[standing][1] for standing in Standing], np.uint8)
 _DETAIL: Final = [_MEANING[standing][2] for standing in Standing]
 
 
-@attrs.frozen
-class Remark:
-    """A sentence on a probe that can be placed.
+@attrs.define
+class Remarks:
+    """What is to be said of probes that can be placed, each by its number among some.
 
     Attributes:
-        silence: the reason that its silence would have; `NONE` where it would not have another than any probe.
+        details: sentences.
+        silence: the reasons that their silence would have, of those for which it is another than any probe's.
     """
 
-    detail: str
-    silence: Reason = Reason.NONE
+    details: dict[int, str] = attrs.field(factory=dict)
+    silence: dict[int, Reason] = attrs.field(factory=dict)
+
+    def add(self, number: int, detail: str, silence: Reason = Reason.NONE) -> None:
+        """Say one thing more of a probe."""
+        known = self.details.get(number)
+        self.details[number] = f"{known}; {detail}" if known else detail
+        if silence:
+            self.silence[number] = silence
+
+    def add_to_all(self, numbers: Iterable[int], detail: str) -> None:
+        """Say the same of several probes, in one string; negative numbers are nobody's."""
+        details = self.details
+        for number in numbers:
+            if number >= 0:
+                details[number] = f"{details[number]}; {detail}" if number in details else detail
 
 
-def stated(
-    probes: Sequence[str], standing: NDArray[np.uint8], remarks: Mapping[int, Remark] = NOTHING_MORE
-) -> Evidence:
+def stated(probes: Sequence[str], standing: NDArray[np.uint8], remarks: Remarks) -> Evidence:
     """Return a row for each of some probes, each given once, that says what its `Standing` means.
 
     Args:
-        remarks: what else is to be said, by the number of the row, which must be one of `CODE`.
+        remarks: what else is to be said of those of `CODE`.
     """
     evidence = Evidence.pending(ProbeTable(tuple(probes)))
     evidence.columns["verdict"] = _VERDICT[standing]
     evidence.columns["reason"] = _REASON[standing]
     for i in np.flatnonzero(standing != Standing.CODE).tolist():
         evidence.details[i] = _DETAIL[standing[i]]
-    for i, remark in remarks.items():
-        evidence.details[i] = remark.detail
-        if remark.silence:
-            evidence.columns["reason"][i] = remark.silence
+    evidence.details.update(remarks.details)
+    for i, reason in remarks.silence.items():
+        evidence.columns["reason"][i] = reason
     return evidence
