@@ -160,6 +160,17 @@ def test_names_of_one_place_say_so(made: Path) -> None:
     assert "same and with_cold are the same code" in only(made, "with_cold").detail
 
 
+def test_an_alias_of_a_function_has_its_copies_and_its_doubts(build: Build) -> None:
+    function = ".type {0}, @function\n.globl {0}\n{0}:"
+    lines = [".text", *map(function.format, ("f", "alias")), "ret", function.format("f.part.0"), "ret"]
+    path = build("\n".join([*lines, ""]), "-shared", "-nostdlib", language="s")
+    assert only(path, "f").reason is only(path, "alias").reason is Reason.INLINED
+    lines[-2] = function.format("f.constprop.0")
+    path = build("\n".join([*lines, ""]), "-shared", "-nostdlib", language="s")
+    assert len(places(path, "f")) == 2
+    assert places(path, "alias") == places(path, "f")
+
+
 def test_functions_that_were_folded_into_one_say_so(build: Build) -> None:
     if shutil.which("ld.gold") is None:
         pytest.skip("no linker here that folds identical code")

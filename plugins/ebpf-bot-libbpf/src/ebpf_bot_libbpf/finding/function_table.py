@@ -107,7 +107,7 @@ class FunctionTable:
             starts=np.concatenate([[0], np.cumsum(counts)]).astype(np.intp),
             offsets=offsets,
             unnameable=symbols.unnameable,
-            families=made,
+            families=_with_aliases(made, names, owner, offsets),
             inlining=inlining,
             stripped=stripped,
         )
@@ -127,7 +127,11 @@ class FunctionTable:
             debug = f"; a debug file would be {self.stripped.debug_path}"
         if not self.count:
             return f"no symbol of a function of its own{debug}"
-        return f"names for the {self.count} functions that it exports only{debug}" if self.stripped else ""
+        return (
+            f"no names but those of the {self.count} functions that it exports{debug}"
+            if self.stripped
+            else ""
+        )
 
     def offsets_of(self, name: str) -> tuple[int, ...]:
         """Return where `name` can be probed, ascending; empty if nowhere.
@@ -167,6 +171,26 @@ def _made(
     is_cold = np.zeros(len(names), np.bool_)
     is_cold[[functions[name] for name in cold]] = True
     return made, is_cold
+
+
+def _with_aliases(
+    made: Mapping[str, Family], names: Sequence[str], owner: NDArray[np.intp], offsets: NDArray[np.uint64]
+) -> Mapping[str, Family]:
+    """Return the families also by the other names of their functions: what is at one place has the same copies."""
+    if not made:
+        return made
+    order = np.argsort(offsets, kind="stable")
+    places = offsets[order]
+    known = np.array([name in made for name in names], np.bool_)
+    whole = dict(made)
+    for at in np.flatnonzero(known[owner]).tolist():
+        start, end = (
+            np.searchsorted(places, offsets[at], "left"),
+            np.searchsorted(places, offsets[at], "right"),
+        )
+        for alias in owner[order[start:end]].tolist():
+            whole.setdefault(names[alias], made[names[owner[at]]])
+    return whole
 
 
 def _each_once(
