@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ebpf_bot_core.evidence import Evidence, ProbeEvidence
 from ebpf_bot_core.probe import ProbeTable
+from ebpf_bot_core.remarks import Remarks
 from ebpf_bot_core.signal import SignalBatch
 from ebpf_bot_core.verdicts import Reason, Verdict
 
@@ -103,6 +104,7 @@ class CoverageBot:
             self._evidence = Evidence.pending(ProbeTable.of(name for part in parts for name in part.probes))
             for part in parts:
                 self._evidence = self._evidence.join(part)
+        self._remarks = Remarks.taken_from(self._evidence)
         self.probes = self._evidence.probes
         size = len(self.probes)
         self.priority = np.full(size, -np.inf)
@@ -139,10 +141,11 @@ class CoverageBot:
                 if row in before.details:
                     self._evidence.details.setdefault(row, before.details[row])
         silent = columns["verdict"] == Verdict.SILENT
-        ran = columns["opportunities"] > 0
         # A backend that cannot tell whether the code ran says NOT_CALLED itself; for the others it follows.
-        columns["reason"][silent & ran] = Reason.NOT_CALLED
-        columns["reason"][silent & ~ran & (columns["reason"] == Reason.NONE)] = Reason.NEVER_EXECUTED
+        had_its_chance = silent & ((columns["opportunities"] > 0) | (columns["reason"] == Reason.NOT_CALLED))
+        columns["reason"][had_its_chance] = self._remarks.silence[had_its_chance]
+        columns["reason"][silent & (columns["reason"] == Reason.NONE)] = Reason.NEVER_EXECUTED
+        self._remarks.put_back(self._evidence)
 
     def observe(self, batch: SignalBatch) -> None:
         """Count the hits of a batch, which must use this bot's table.

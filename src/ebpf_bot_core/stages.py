@@ -44,8 +44,9 @@ class ProbeInjector(Protocol):
         """Say which probes the patterns name on this host, without attaching any.
 
         A row is `pending` where the probe is there and can be tried; `missing`, `refused`, `excluded` or `blind`,
-        with a reason and a detail, where it is already known that it cannot fire. A pattern that matches nothing is
-        one row under its own text. Hostile or broken files are rows, never exceptions.
+        with a reason and a detail, where it is already known that it cannot fire. A pending row may have a detail
+        that stays with it, and as its reason the one that its silence would have, where that is not `not-called`.
+        A pattern that matches nothing is one row under its own text. Hostile or broken files are rows, never exceptions.
         """
         ...
 

@@ -73,12 +73,21 @@ class Reason(enum.IntEnum):
         "the kernel cannot place a probe on this instruction; probe a caller or callee",
     )
     ATTACH_FAILED = (32, "the kernel's answer is in the detail")
+    INDIRECT_FUNCTION = (
+        33,
+        "only what chooses an implementation can be probed: probe the implementations by their own names",
+    )
     IMPORTED = (40, "the function lives in another library; probe it there")
     DATA_SYMBOL = (41, "it is data, not code; nothing can run there")
+    SPLIT_PART = (42, "it is a part of a function, not one that is called; probe the function")
     NEVER_EXECUTED = (50, "the program or library it is in was not loaded while the probe was attached")
     NOT_CALLED = (
         51,
         "nothing called it while the probe was attached: exercise it, or expect less",
+    )
+    INLINED = (
+        52,
+        "the compiler put it into its callers, where no probe sees it: probe a caller, or build with -fno-inline",
     )
     BINARY_REPLACED = (60, "the file was replaced after attaching; start the run again")
 

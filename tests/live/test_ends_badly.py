@@ -1,8 +1,10 @@
 """However a run ends, no probe stays attached, and what was acknowledged is there."""
 
+import contextlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -11,15 +13,38 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.conftest import ENVIRONMENT
+from tests.live.conftest import ENVIRONMENT, MARK
 
 pytestmark = pytest.mark.live
 
 KILLS = 50
+LINK_ID = re.compile(r"^link_id:\s*(\d+)", re.MULTILINE)
 
 
 def links() -> set[int]:
-    """The ids of all eBPF links in the kernel, as bpftool tells them; it gives up where one goes while it looks."""
+    """The ids of the eBPF links that these tests have made, and of those that nobody holds any more."""
+    return in_kernel() - held_by_others()
+
+
+def held_by_others() -> set[int]:
+    """The ids of the links that are held by processes that these tests have not started."""
+    held = set()
+    for fd in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):  # gone meanwhile
+            process = fd.parent.parent
+            if str(fd.readlink()) == "anon_inode:bpf_link" and not started_here(process):
+                held.update(map(int, LINK_ID.findall((process / "fdinfo" / fd.name).read_text())))
+    return held
+
+
+def started_here(process: Path) -> bool:
+    return process.name == str(os.getpid()) or MARK.encode() in (process / "environ").read_bytes().split(
+        b"\0"
+    )
+
+
+def in_kernel() -> set[int]:
+    """The ids of all links, as bpftool tells them; it gives up where one goes while it looks."""
     for _ in range(20):
         shown = subprocess.run(
             ["bpftool", "-j", "link", "list"], capture_output=True, text=True, check=False, timeout=30

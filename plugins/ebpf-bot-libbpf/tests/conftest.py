@@ -42,6 +42,34 @@ def build(tmp_path: Path) -> Build:
     return compile_it
 
 
+@pytest.fixture
+def build_made(build: Build) -> Build:
+    """Compile `made_functions.c` with further flags; GCC makes copies, parts and versions of its functions."""
+    source = Path(__file__).with_name("made_functions.c").read_text()
+    return lambda *flags: build(source, "-O2", "-fipa-cp-clone", "-g", *flags, name="made")
+
+
+@pytest.fixture
+def made(build_made: Build) -> Path:
+    """The program of `made_functions.c`, in which all is there that the tests count on."""
+    path = build_made()
+    listed = subprocess.run(["nm", path], check=True, capture_output=True, text=True).stdout
+    symbols = {line.split()[-1] for line in listed.splitlines()}
+    assert symbols >= {
+        "only_copy.constprop.0",
+        "whole_and_copy",
+        "whole_and_copy.constprop.0",
+        "whole_and_part",
+        "whole_and_part.part.0",
+        "only_part.part.0",
+        "with_cold.cold",
+        "also_inlined",
+        "versions.avx2",
+    }
+    assert not symbols & {"only_copy", "only_part", "everywhere", "twice_over"}
+    return path
+
+
 @attrs.define
 class Trial:
     """An injection with everything attached that can be, and what its probes have counted."""

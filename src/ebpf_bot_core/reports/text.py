@@ -98,17 +98,15 @@ class _Gap:
     reason: Reason
     count: int = 0
     detail: str = ""
+    described: int = 0
     examples: dict[str, list[str]] = attrs.field(factory=dict)
     shown: int = 0
 
     def add(self, row: ProbeEvidence) -> None:
         """Count a probe, and keep it as an example while there is room."""
         self.count += 1
-        if row.verdict not in (
-            Verdict.PENDING,
-            Verdict.SILENT,
-        ):  # there it says something of that probe alone
-            self.detail = self.detail or row.detail
+        self.detail = self.detail or row.detail
+        self.described += bool(row.detail)
         if self.shown < _EXAMPLES:
             place, _, name = row.probe.rpartition(":")
             self.examples.setdefault(place, []).append(name)
@@ -117,7 +115,7 @@ class _Gap:
     def advice(self) -> Text:
         """Return what to do, and for example which."""
         text = Text(self.reason.hint)
-        if self.detail:
+        if self.described == self.count:  # else it is about some of them only
             text.append(f"\n{self.detail}", "bright_black")
         for place, names in self.examples.items():
             text.append(f"\n{place}: " if place else "\n", "bright_black")

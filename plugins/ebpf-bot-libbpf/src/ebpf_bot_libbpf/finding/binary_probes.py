@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from ebpf_bot_core import Evidence, ProbeKind, ProbePattern, Reason, Verdict
 from ebpf_bot_libbpf.finding.binaries import Binaries, Examined
 from ebpf_bot_libbpf.finding.refusals import UnprobeableError, row, union
-from ebpf_bot_libbpf.finding.standings import stated
+from ebpf_bot_libbpf.finding.standings import Remarks, stated
 from ebpf_bot_libbpf.finding.suggestions import Suggestions
 from ebpf_bot_libbpf.finding.targets import Targets, has_wildcard
 from ebpf_bot_libbpf.points import Point
 
-__all__ = ["BinaryProbes", "Named"]
+__all__ = ["BinaryProbes", "Insight", "Named", "NoInsight"]
 
 
 class Named(Protocol):
@@ -56,6 +56,43 @@ class Named(Protocol):
 
 
 T = TypeVar("T", bound=Named)
+T_contra = TypeVar("T_contra", contravariant=True)
+
+
+class Insight(Protocol[T_contra]):
+    """Knows more of names than what they stand for.
+
+    Attributes:
+        otherwise: what else may have become of a name that is not there, to end a sentence with.
+    """
+
+    otherwise: str
+
+    def remarks(self, content: T_contra, rows: NDArray[np.intp], /, *, exact: bool) -> Remarks:
+        """Return what is to be said of some rows, by their numbers among `rows`.
+
+        Args:
+            exact: the one row was asked for by its very name, so a longer look is worth it.
+        """
+        ...
+
+    def absent(self, content: T_contra, name: str, /) -> tuple[Verdict, Reason, str] | None:
+        """Return what to say of a name that the binary does not have; None where there is nothing to be said."""
+        ...
+
+
+class NoInsight:
+    """Knows nothing more; an `Insight` into anything."""
+
+    otherwise = ""
+
+    def remarks(self, _content: object, _rows: NDArray[np.intp], *, exact: bool) -> Remarks:
+        """Return nothing."""
+        del exact
+        return Remarks()
+
+    def absent(self, _content: object, _name: str) -> None:
+        """Return nothing."""
 
 
 class BinaryProbes(Generic[T]):
@@ -64,6 +101,7 @@ class BinaryProbes(Generic[T]):
     Args:
         place: gives for probes of one kind the points of some names in a binary, None for each that has none that
             can be probed.
+        insight: what more is known of the names.
         what: what is sought, in the singular.
         everything: the name part of the pattern that means all of it.
     """
@@ -77,6 +115,7 @@ class BinaryProbes(Generic[T]):
         *,
         what: str,
         everything: str,
+        insight: Insight[T],
     ) -> None:
         self._binaries = binaries
         self._place = place
@@ -84,6 +123,7 @@ class BinaryProbes(Generic[T]):
         self._suggestions = suggestions
         self._what = what
         self._everything = everything
+        self._insight = insight
         self._by_path: dict[str, Examined[T]] = {}
 
     def find(self, pattern: ProbePattern) -> Evidence:
@@ -152,11 +192,16 @@ class BinaryProbes(Generic[T]):
                 return union([])
             return error.row(text)
         content, prefix = examined.content, f"{pattern.kind}:{examined.binary.path}:"
+        exact = not self._is_wild(pattern, content)
         found = self._matching(pattern, content)
-        rows = stated(
-            [prefix + content.names[i] for i in found.tolist()], content.standings(pattern.kind)[found]
-        )
-        parts = [rows, self._remark(pattern, text, examined)]
+        if exact and not len(found):
+            absent = self._insight.absent(content, pattern.name)
+            if absent is not None:
+                return row(prefix + pattern.name, *absent)
+        remarks = self._insight.remarks(content, found, exact=exact)
+        names = [prefix + content.names[i] for i in found.tolist()]
+        standing = content.standings(pattern.kind)[found]
+        parts = [stated(names, standing, remarks), *self._gaps(pattern, text, examined)]
         if not several and not any(map(len, parts)):
             parts.append(self._not_found(pattern, text, examined))
         return union(parts)
@@ -166,31 +211,39 @@ class BinaryProbes(Generic[T]):
 
         A name that exists is meant literally: Go has functions called `main.(*Server).Close`.
         """
-        if pattern.name in content and pattern.name != self._everything:
-            return np.array([content.row(pattern.name)])
-        if not has_wildcard(pattern.name):
-            return np.zeros(0, np.intp)
+        if not self._is_wild(pattern, content):
+            return np.array([content.row(pattern.name)] if pattern.name in content else [], np.intp)
         return np.array(pattern.match_names(content.names), np.intp)
 
-    def _remark(self, pattern: ProbePattern, text: str, examined: Examined[T]) -> Evidence:
-        """Return a row under the pattern's text where it may mean what cannot be told."""
+    def _is_wild(self, pattern: ProbePattern, content: T) -> bool:
+        """Whether a pattern means the names that it matches, and not one."""
+        return has_wildcard(pattern.name) and (
+            pattern.name == self._everything or pattern.name not in content
+        )
+
+    def _gaps(self, pattern: ProbePattern, text: str, examined: Examined[T]) -> Iterator[Evidence]:
+        """Yield rows under the pattern's text where it may mean what cannot be told."""
         content, path = examined.content, examined.binary.path
-        if content.unseen and pattern.name not in content:
-            return row(text, Verdict.REFUSED, Reason.NO_SYMBOLS, f"{path} has {content.unseen}")
-        if content.unnameable and pattern.name == self._everything:
+        everything = pattern.name == self._everything
+        if content.unseen and (everything or (not content.count and pattern.name not in content)):
+            yield row(text, Verdict.REFUSED, Reason.NO_SYMBOLS, f"{path} has {content.unseen}")
+        elif content.unnameable and everything:
             detail = f"{content.unnameable} {self._what}s of {path} have names that no probe name can spell"
-            return row(text, Verdict.EXCLUDED, Reason.NOT_FOUND, detail)
-        return union([])
+            yield row(text, Verdict.EXCLUDED, Reason.NOT_FOUND, detail)
 
     def _not_found(self, pattern: ProbePattern, text: str, examined: Examined[T]) -> Evidence:
         content, path = examined.content, examined.binary.path
+        wild = has_wildcard(pattern.name)
+        near = "" if wild else self._suggestions.near(pattern.name, content.names)
+        if content.unseen:
+            detail = f"{path} has {content.unseen}{near}"
+            return row(text, Verdict.REFUSED, Reason.NO_SYMBOLS, detail)
         if not content.count:
             detail = f"{path} has no {self._what}s"
-        elif has_wildcard(pattern.name):
+        elif wild:
             detail = f"none of the {content.count} {self._what}s of {path} matches {pattern.name}"
         else:
-            near = self._suggestions.near(pattern.name, content.names)
-            detail = f"{path} has no {self._what} {pattern.name}{near}"
+            detail = f"{path} has no {self._what} {pattern.name}{near or self._insight.otherwise}"
         return row(text, Verdict.MISSING, Reason.NOT_FOUND, detail)
 
 

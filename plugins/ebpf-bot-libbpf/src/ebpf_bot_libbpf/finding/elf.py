@@ -39,6 +39,7 @@ _PAGE: Final = 4096
 """The smallest page of any supported machine; offset and address of a segment agree modulo it."""
 
 _NT_GNU_BUILD_ID: Final = 3
+_SHF_COMPRESSED: Final = 0x800
 _PF_X: Final = 1
 _PF_W: Final = 2
 _IDENTIFICATION: Final = 16
@@ -60,11 +61,16 @@ class Segment:
 
 @attrs.frozen
 class Section:
-    """Where a section is in the memory of the program, and in the file, as its header claims."""
+    """Where a section is in the memory of the program, and in the file, as its header claims.
+
+    Attributes:
+        compressed: SHF_COMPRESSED; a header that says how precedes the bytes.
+    """
 
     address: int
     offset: int
     size: int
+    compressed: bool
 
 
 @attrs.frozen
@@ -194,7 +200,8 @@ class Elf:
         sought = name.encode() + b"\0"
         for section in sections:
             if names.startswith(sought, section.sh_name):
-                return Section(section.sh_addr, section.sh_offset, section.sh_size)
+                compressed = bool(section.sh_flags & _SHF_COMPRESSED)
+                return Section(section.sh_addr, section.sh_offset, section.sh_size, compressed)
         return None
 
     def dynamic(self) -> dict[str, int]:

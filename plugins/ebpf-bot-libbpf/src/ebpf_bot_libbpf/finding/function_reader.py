@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -11,10 +12,12 @@ from numpy.typing import NDArray
 
 from ebpf_bot_libbpf.finding.chosen_sites import SiteChooser
 from ebpf_bot_libbpf.finding.damage import damage_refused
+from ebpf_bot_libbpf.finding.debug_files import DebugFiles, packed_symbols
 from ebpf_bot_libbpf.finding.elf import Elf, Segment
 from ebpf_bot_libbpf.finding.extents import Extents
-from ebpf_bot_libbpf.finding.files import OpenFile, open_file
-from ebpf_bot_libbpf.finding.function_table import EntryRules, FunctionTable
+from ebpf_bot_libbpf.finding.files import OpenFile
+from ebpf_bot_libbpf.finding.function_table import EntryRules, FunctionTable, Stripped
+from ebpf_bot_libbpf.finding.inlining import Inlining
 from ebpf_bot_libbpf.finding.instructions import misrun_in, refused_in
 from ebpf_bot_libbpf.finding.notes import USDT_NOTES
 from ebpf_bot_libbpf.finding.refusals import UnprobeableError
@@ -34,21 +37,41 @@ class FunctionReader:
     """
 
     def __init__(self, debug_root: Path = DEBUG_ROOT) -> None:
-        self._debug_root = debug_root
+        self._debug_files = DebugFiles(debug_root)
 
     def __call__(self, file: OpenFile, elf: Elf, segments: tuple[Segment, ...]) -> FunctionTable:
         """Return the functions of a file."""
+        inlining = Inlining(file.path, file.identity, self._debug_files)
         own = [(file, elf, table) for table in elf.symbol_tables()]
-        build_id = "" if any(not table.dynamic for _, _, table in own) else elf.build_id()
-        if not build_id:
-            return _table(file, elf, segments, read_symbols(own))
-        debug_path = f"{self._debug_root}/.build-id/{build_id[:2]}/{build_id[2:]}.debug"
-        symbols = _with_debug_file(own, debug_path, build_id) or read_symbols(own)
-        return _table(file, elf, segments, symbols, debug_path)
+        if any(not table.dynamic for _, _, table in own):
+            return _table(file, elf, segments, read_symbols(own), inlining=inlining)
+        symbols = self._with_more(own, file, elf)
+        stripped = None if symbols else Stripped(self._debug_files.expected(elf))
+        return _table(file, elf, segments, symbols or read_symbols(own), inlining=inlining, stripped=stripped)
+
+    def _with_more(self, own: Sequence[SymbolSource], file: OpenFile, elf: Elf) -> Symbols | None:
+        """Return a stripped binary's own symbols and those of its debug file, which have the binary's addresses.
+
+        None if there is no such file, as for most, or if it is damaged or not that of the binary.
+        """
+        for source in (self._debug_files.separate, packed_symbols):
+            with ExitStack() as stack, suppress(UnprobeableError), damage_refused(file.path):
+                debug = source(stack, file, elf)
+                tables = debug.elf.symbol_tables() if debug else ()
+                more = [(debug.file, debug.elf, table) for table in tables if debug and not table.dynamic]
+                if more:
+                    return read_symbols([*own, *more])
+        return None
 
 
 def _table(
-    file: OpenFile, elf: Elf, segments: tuple[Segment, ...], symbols: Symbols, debug_path: str = ""
+    file: OpenFile,
+    elf: Elf,
+    segments: tuple[Segment, ...],
+    symbols: Symbols,
+    *,
+    inlining: Inlining,
+    stripped: Stripped | None = None,
 ) -> FunctionTable:
     chooser = SiteChooser(
         tuple(segment for segment in segments if segment.executable),
@@ -62,20 +85,4 @@ def _table(
         return ~(refused(offsets) | misrun(offsets))
 
     rules = EntryRules(refused, misrun, lambda entries: chooser.rescue(file, entries, can_probe))
-    return FunctionTable.of(symbols, segments, rules, chooser, debug_path)
-
-
-def _with_debug_file(own: Sequence[SymbolSource], path: str, build_id: str) -> Symbols | None:
-    """Return a stripped binary's own symbols and those of its debug file, which have the binary's addresses.
-
-    None if there is no such file, as for most, or if it is damaged or not that of the binary.
-    """
-    try:
-        with open_file(path) as file, damage_refused(path):
-            elf = Elf(file)
-            if elf.build_id() != build_id:
-                return None
-            more = [(file, elf, table) for table in elf.symbol_tables() if not table.dynamic]
-            return read_symbols([*own, *more])
-    except UnprobeableError:
-        return None
+    return FunctionTable.of(symbols, segments, rules, chooser, inlining=inlining, stripped=stripped)

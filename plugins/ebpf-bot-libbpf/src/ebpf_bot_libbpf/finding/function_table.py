@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 import numpy as np
@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 
 from ebpf_bot_core import ProbeKind
 from ebpf_bot_libbpf.finding.chosen_sites import SiteChooser
+from ebpf_bot_libbpf.finding.copies import Family, families
 from ebpf_bot_libbpf.finding.elf import Segment, file_offsets
+from ebpf_bot_libbpf.finding.inlining import Inlining
 from ebpf_bot_libbpf.finding.standings import Standing
 from ebpf_bot_libbpf.finding.symbols import STT_FUNC, STT_GNU_IFUNC, Symbols
 
-__all__ = ["EntryRules", "FunctionTable"]
+__all__ = ["EntryRules", "FunctionTable", "Stripped"]
+
 
 Judge = Callable[[NDArray[np.uint64]], NDArray[np.bool_]]
 """Says something of ascending file offsets, each."""
@@ -36,6 +39,17 @@ class EntryRules:
     rescued: Callable[[NDArray[np.uint64]], NDArray[np.uint64]]
 
 
+@attrs.frozen
+class Stripped:
+    """The state of a binary that has lost the names of functions that it does not export.
+
+    Attributes:
+        debug_path: where a debug file with them would be found, empty if the binary has no build-id.
+    """
+
+    debug_path: str
+
+
 @attrs.frozen(eq=False)
 class FunctionTable:
     """The named symbols of a binary, in columns.
@@ -46,12 +60,13 @@ class FunctionTable:
         entry_standing: likewise for what can only be placed at entries.
         starts: shape (len(names) + 1,): name i has the offsets `starts[i]` to `starts[i + 1]`.
         offsets: file offsets inside executable segments, uint64; for each name ascending and each once. Only those
-            that uprobes accept, or for which they accept another, so that one bad copy of a function does not spoil the others.
+            that uprobes accept, or for which they accept another, so that one bad copy does not spoil the others.
         behind: how far behind each offset a uprobe must be placed; 0 where it can be placed there.
         chooser: says where a function that can be probed at its entry is best probed.
         unnameable: how many functions have a name that no probe name can spell.
-        debug_path: the separate debug file that would be used for the binary, empty if its own symbols are complete
-            or it has no build-id.
+        families: by the name of a function that may have no symbol itself, what the compiler has made of it.
+        inlining: tells where functions were inlined.
+        stripped: what is missing, where only the names of what is exported are there; else None.
     """
 
     names: tuple[str, ...]
@@ -62,7 +77,9 @@ class FunctionTable:
     behind: NDArray[np.uint64]
     chooser: SiteChooser
     unnameable: int
-    debug_path: str
+    families: Mapping[str, Family]
+    inlining: Inlining
+    stripped: Stripped | None
     _rows: dict[str, int] = attrs.field(init=False, repr=False)
 
     @_rows.default
@@ -76,7 +93,9 @@ class FunctionTable:
         segments: tuple[Segment, ...],
         rules: EntryRules,
         chooser: SiteChooser,
-        debug_path: str = "",
+        *,
+        inlining: Inlining,
+        stripped: Stripped | None = None,
     ) -> FunctionTable:
         """Sort the symbols of a binary by what can be done with them.
 
@@ -90,6 +109,7 @@ class FunctionTable:
         name = rank[symbols.name]
         offset, inside = file_offsets(symbols.address, [s for s in segments if s.executable])
 
+        names = tuple(symbols.names[i] for i in order)
         kind = np.full(len(name), Standing.DATA, np.uint8)
         function = np.isin(symbols.type, (STT_FUNC, STT_GNU_IFUNC))
         kind[function & ~symbols.defined] = Standing.IMPORT
@@ -100,27 +120,41 @@ class FunctionTable:
         refused, misrun = rules.refused(places), rules.misrun(places)
         kind[code[misrun[place]]] = Standing.HARMED
         kind[code[refused[place]]] = Standing.BLIND
-        entry_standing = _best(name, kind, len(order))
+        entry_kind = kind.copy()
         moved = np.zeros(len(places), np.uint64)
         bad = refused | misrun
         moved[bad] = rules.rescued(places[bad]) - places[bad]
-        kind[code[moved[place] > 0]] = Standing.BEHIND
-
-        good = np.flatnonzero(kind >= Standing.BEHIND)
+        of_function = symbols.type[code] == STT_FUNC
+        kind[code[(moved[place] > 0) & of_function]] = Standing.BEHIND
         behind = np.zeros(len(kind), np.uint64)
         behind[code] = moved[place]
+
+        standing = np.zeros(len(order), np.uint8)
+        np.maximum.at(standing, name, kind)
+        made, cold = _made(names, standing)
+        kind[(kind == Standing.CODE) & cold[name]] = Standing.SPLIT
+        standing[cold & (standing == Standing.CODE)] = Standing.SPLIT
+        entry_kind[kind == Standing.SPLIT] = Standing.SPLIT
+        entry_standing = np.zeros(len(order), np.uint8)
+        np.maximum.at(entry_standing, name, entry_kind)
+        good = np.flatnonzero((kind == Standing.CODE) | (kind == Standing.BEHIND))
         owner, kept = _each_once(name[good], offset[good])
         counts = np.bincount(owner, minlength=len(order))
+        versioned = [i for i in np.flatnonzero(standing == Standing.RESOLVER).tolist() if names[i] in made]
+        standing[versioned] = Standing.CODE
+        entry_standing[versioned] = Standing.CODE
         return cls(
-            names=tuple(symbols.names[i] for i in order),
-            standing=_best(name, kind, len(order)),
+            names=names,
+            standing=standing,
             entry_standing=entry_standing,
             starts=np.concatenate([[0], np.cumsum(counts)]).astype(np.intp),
             offsets=offset[good][kept],
             behind=behind[good][kept],
             chooser=chooser,
             unnameable=symbols.unnameable,
-            debug_path=debug_path,
+            families=_with_aliases(made, names, owner, offset[good][kept]),
+            inlining=inlining,
+            stripped=stripped,
         )
 
     def __contains__(self, name: object) -> bool:
@@ -130,22 +164,48 @@ class FunctionTable:
         """Return the row of `name`; KeyError if no symbol has it."""
         return self._rows[name]
 
+    @property
+    def unseen(self) -> str:
+        """What the file has instead of the names of all its functions, and where those would be; empty if it has all."""
+        debug = ""
+        if self.stripped is not None and self.stripped.debug_path:
+            debug = f"; a debug file would be {self.stripped.debug_path}"
+        if not self.count:
+            return f"no symbol of a function of its own{debug}"
+        return (
+            f"no names but those of the {self.count} functions that it exports{debug}"
+            if self.stripped
+            else ""
+        )
+
     def standings(self, kind: ProbeKind) -> NDArray[np.uint8]:
         """Return the `Standing` of each name for probes of one kind, shape (len(names),)."""
         return self.entry_standing if kind is ProbeKind.URETPROBE else self.standing
 
-    @property
-    def unseen(self) -> str:
-        """What is missing to see the functions, and where it would be, if none can be seen."""
-        if self.count:
-            return ""
-        debug = f"; a debug file would be {self.debug_path}" if self.debug_path else ""
-        return f"no symbol of a function of its own{debug}"
+    def entries(self, name: str) -> NDArray[np.intp]:
+        """Return which of `offsets` are those of `name`, ascending by offset and each offset once.
 
-    def entries(self, name: str) -> slice:
-        """Return which of `offsets` are those of `name`."""
-        row = self._rows.get(name)
-        return slice(0, 0) if row is None else slice(int(self.starts[row]), int(self.starts[row + 1]))
+        A call of one of its copies is a call of the function, so their places are its own. Its parts, which it calls
+        itself, stand for it only where there is nothing else.
+        """
+        family = self.families.get(name)
+        if family is None:
+            row = self._rows.get(name)
+            return np.arange(0) if row is None else np.arange(self.starts[row], self.starts[row + 1])
+        own = self._places(name, *family.copies)
+        return own if len(own) else self._places(*family.parts)
+
+    def offset_count(self, name: str) -> int:
+        """Return at how many places the symbols of exactly this name can be probed."""
+        row = self._rows[name]
+        return int(self.starts[row + 1] - self.starts[row])
+
+    def _places(self, *names: str) -> NDArray[np.intp]:
+        rows = [self._rows[name] for name in names if name in self._rows]
+        positions = [np.arange(self.starts[row], self.starts[row + 1]) for row in rows]
+        found = np.concatenate([np.zeros(0, np.intp), *positions])
+        _, first = np.unique(self.offsets[found], return_index=True)
+        return found[first]
 
     @property
     def count(self) -> int:
@@ -153,11 +213,39 @@ class FunctionTable:
         return int((self.standing >= Standing.ASTRAY).sum())
 
 
-def _best(name: NDArray[np.intp], kind: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Return the highest standing of each name."""
-    best = np.zeros(size, np.uint8)
-    np.maximum.at(best, name, kind)
-    return best
+def _made(
+    names: Sequence[str], standing: NDArray[np.uint8]
+) -> tuple[Mapping[str, Family], NDArray[np.bool_]]:
+    """Return what the compiler has made of functions, and which of the names are those of cold parts."""
+    dotted = [i for i, name in enumerate(names) if "." in name]
+    functions = {names[i]: i for i in dotted if standing[i] == Standing.CODE}
+    if not functions:
+        return {}, np.zeros(len(names), np.bool_)
+    indirect = {names[i] for i in np.flatnonzero(standing == Standing.RESOLVER).tolist()}
+    made, cold = families(functions, indirect, frozenset(names))
+    is_cold = np.zeros(len(names), np.bool_)
+    is_cold[[functions[name] for name in cold]] = True
+    return made, is_cold
+
+
+def _with_aliases(
+    made: Mapping[str, Family], names: Sequence[str], owner: NDArray[np.intp], offsets: NDArray[np.uint64]
+) -> Mapping[str, Family]:
+    """Return the families also by the other names of their functions: what is at one place has the same copies."""
+    if not made:
+        return made
+    order = np.argsort(offsets, kind="stable")
+    places = offsets[order]
+    known = np.array([name in made for name in names], np.bool_)
+    whole = dict(made)
+    for at in np.flatnonzero(known[owner]).tolist():
+        start, end = (
+            np.searchsorted(places, offsets[at], "left"),
+            np.searchsorted(places, offsets[at], "right"),
+        )
+        for alias in owner[order[start:end]].tolist():
+            whole.setdefault(names[alias], made[names[owner[at]]])
+    return whole
 
 
 def _each_once(

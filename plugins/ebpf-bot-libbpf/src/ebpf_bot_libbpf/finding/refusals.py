@@ -42,14 +42,16 @@ def row(probe: str, verdict: Verdict, reason: Reason, detail: str) -> Evidence:
 def union(parts: Sequence[Evidence]) -> Evidence:
     """Return the rows of all parts, each probe once, in the order in which they are first named.
 
-    Parts of one `find` describe the same host, so where two state the same probe either may stand. Takes time in the
-    number of rows, where joining part by part would take its square.
+    Parts of one `find` describe the same host, so where two state the same probe they differ at most in how closely
+    they have looked; the one with the higher reason stands. Takes time in the number of rows, where joining part by
+    part would take its square.
     """
     if len(parts) == 1:
         return parts[0]
     whole = Evidence.pending(ProbeTable.of(itertools.chain.from_iterable(part.probes for part in parts)))
     for part in parts:
         at = whole.probes.positions(part.probes.names)
-        whole.columns[at] = part.columns
-        whole.details.update((int(at[i]), detail) for i, detail in part.details.items())
+        more = part.columns["reason"] >= whole.columns["reason"][at]
+        whole.columns[at[more]] = part.columns[more]
+        whole.details.update((int(at[i]), detail) for i, detail in part.details.items() if more[i])
     return whole

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
+import attrs
 import numpy as np
 from numpy.typing import NDArray
 
 from ebpf_bot_core import Evidence, ProbeTable, Reason, Verdict
 
-__all__ = ["Standing", "stated"]
+__all__ = ["Remarks", "Standing", "stated"]
 
 
 class Standing(enum.IntEnum):
@@ -21,21 +22,23 @@ class Standing(enum.IntEnum):
     """Symbols of data only."""
     IMPORT = 1
     """A function that another file defines."""
-    ASTRAY = 2
+    SPLIT = 2
+    """A part that the compiler moved out of a function, which is jumped to."""
+    ASTRAY = 3
     """Code whose address lies outside the executable segments: the file contradicts itself."""
-    MISPLACED = 3
+    MISPLACED = 4
     """A USDT point where there is no nop: nothing says that an instruction begins there at all."""
-    UNARMED = 4
+    UNARMED = 5
     """Code with a semaphore that the kernel could not raise where the file says that it is."""
-    BLIND = 5
+    BLIND = 6
     """Code on whose first instruction uprobes refuse to be placed."""
-    HARMED = 6
+    HARMED = 7
     """Code whose first instruction uprobes would run wrongly."""
-    BEHIND = 7
+    BEHIND = 8
     """Code that cannot be probed at its first instruction, but at a later one that always follows."""
-    CODE = 8
+    CODE = 9
     """Code that can be probed."""
-    RESOLVER = 9
+    RESOLVER = 10
     """A GNU_IFUNC: the function at its address only chooses an implementation, when the file is linked."""
 
 
@@ -49,6 +52,11 @@ _MEANING: Final = {
         Verdict.EXCLUDED,
         Reason.IMPORTED,
         "imported here; its code is in another library, where it can be probed",
+    ),
+    Standing.SPLIT: (
+        Verdict.EXCLUDED,
+        Reason.SPLIT_PART,
+        "rarely run blocks of a function, moved out of it and jumped to; they have no entry of their own",
     ),
     Standing.ASTRAY: (
         Verdict.REFUSED,
@@ -85,9 +93,12 @@ _MEANING: Final = {
     ),
     Standing.CODE: (Verdict.PENDING, Reason.NOT_EXAMINED, ""),
     Standing.RESOLVER: (
-        Verdict.PENDING,
-        Reason.NOT_EXAMINED,
-        "an indirect function (GNU_IFUNC): what is probed is its resolver, which runs when the file is linked",
+        Verdict.BLIND,
+        Reason.INDIRECT_FUNCTION,
+        (
+            "an indirect function (GNU_IFUNC): the code under its name runs when the file is linked, to choose an "
+            "implementation, and never again"
+        ),
     ),
 }
 _VERDICT: Final = np.array([_MEANING[standing][0] for standing in Standing], np.uint8)
@@ -95,11 +106,45 @@ _REASON: Final = np.array([_MEANING[standing][1] for standing in Standing], np.u
 _DETAIL: Final = [_MEANING[standing][2] for standing in Standing]
 
 
-def stated(probes: Sequence[str], standing: NDArray[np.uint8]) -> Evidence:
-    """Return a row for each of some probes, each given once, that says what its `Standing` means."""
+@attrs.define
+class Remarks:
+    """What is to be said of probes that can be placed, each by its number among some.
+
+    Attributes:
+        details: sentences.
+        silence: the reasons that their silence would have, of those for which it is another than any probe's.
+    """
+
+    details: dict[int, str] = attrs.field(factory=dict)
+    silence: dict[int, Reason] = attrs.field(factory=dict)
+
+    def add(self, number: int, detail: str, silence: Reason = Reason.NONE) -> None:
+        """Say one thing more of a probe."""
+        known = self.details.get(number)
+        self.details[number] = f"{known}; {detail}" if known else detail
+        if silence:
+            self.silence[number] = silence
+
+    def add_to_all(self, numbers: Iterable[int], detail: str) -> None:
+        """Say the same of several probes, in one string; negative numbers are nobody's."""
+        details = self.details
+        for number in numbers:
+            if number >= 0:
+                details[number] = f"{details[number]}; {detail}" if number in details else detail
+
+
+def stated(probes: Sequence[str], standing: NDArray[np.uint8], remarks: Remarks) -> Evidence:
+    """Return a row for each of some probes, each given once, that says what its `Standing` means.
+
+    Args:
+        remarks: what else is to be said of those of `CODE`.
+    """
     evidence = Evidence.pending(ProbeTable(tuple(probes)))
     evidence.columns["verdict"] = _VERDICT[standing]
     evidence.columns["reason"] = _REASON[standing]
     for i in np.flatnonzero(standing != Standing.CODE).tolist():
         evidence.details[i] = _DETAIL[standing[i]]
+    evidence.details.update(remarks.details)
+    for i, reason in remarks.silence.items():
+        evidence.columns["reason"][i] = reason
     return evidence

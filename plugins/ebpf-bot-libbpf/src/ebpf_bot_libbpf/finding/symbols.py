@@ -162,8 +162,8 @@ def _spoken(raw: bytes) -> str:
         text = raw.decode()
     except UnicodeDecodeError:
         return ""
-    if "@" in text[1:]:
-        text = text[: text.index("@", 1)]
     if text.isidentifier():  # the short way, for nearly all
         return text
+    if "@" in text[1:]:
+        text = text[: text.index("@", 1)]
     return text if can_spell(ProbeKind.UPROBE, text) else ""

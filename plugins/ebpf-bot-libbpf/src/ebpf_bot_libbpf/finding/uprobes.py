@@ -12,6 +12,7 @@ from ebpf_bot_core import ProbeKind
 from ebpf_bot_libbpf.finding.binaries import Binaries, Examined
 from ebpf_bot_libbpf.finding.binary_probes import BinaryProbes
 from ebpf_bot_libbpf.finding.files import open_file
+from ebpf_bot_libbpf.finding.function_insight import FunctionInsight
 from ebpf_bot_libbpf.finding.function_reader import FunctionReader
 from ebpf_bot_libbpf.finding.function_table import FunctionTable
 from ebpf_bot_libbpf.finding.refusals import UnprobeableError
@@ -31,7 +32,15 @@ def function_probes(
         debug_root: where separate debug files are, under `.build-id`.
     """
     binaries = Binaries(FunctionReader(debug_root))
-    return BinaryProbes(binaries, _points, targets, suggestions, what="function", everything="*")
+    return BinaryProbes(
+        binaries,
+        _points,
+        targets,
+        suggestions,
+        what="function",
+        everything="*",
+        insight=FunctionInsight(),
+    )
 
 
 def _points(

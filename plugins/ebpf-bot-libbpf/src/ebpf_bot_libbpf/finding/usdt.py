@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ebpf_bot_core import ProbeKind
 from ebpf_bot_libbpf.finding.binaries import Binaries, Examined
-from ebpf_bot_libbpf.finding.binary_probes import BinaryProbes
+from ebpf_bot_libbpf.finding.binary_probes import BinaryProbes, NoInsight
 from ebpf_bot_libbpf.finding.suggestions import Suggestions
 from ebpf_bot_libbpf.finding.targets import Targets
 from ebpf_bot_libbpf.finding.usdt_table import UsdtTable, read_usdt
@@ -18,7 +18,15 @@ __all__ = ["usdt_probes"]
 def usdt_probes(targets: Targets, suggestions: Suggestions) -> BinaryProbes[UsdtTable]:
     """Return what finds usdt:BINARY:PROVIDER:NAME, as the notes of the binary list them."""
     binaries = Binaries(read_usdt)
-    return BinaryProbes(binaries, _points, targets, suggestions, what="USDT probe", everything="*:*")
+    return BinaryProbes(
+        binaries,
+        _points,
+        targets,
+        suggestions,
+        what="USDT probe",
+        everything="*:*",
+        insight=NoInsight(),
+    )
 
 
 def _points(_: ProbeKind, examined: Examined[UsdtTable], names: Sequence[str]) -> list[UsdtPoint | None]:
