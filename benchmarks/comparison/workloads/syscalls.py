@@ -41,7 +41,7 @@ def measure(bench: Bench) -> None:
     variants |= {
         tool.name: counting(tool, tool.name) for tool in bench.peers if isinstance(tool, CountsSyscalls)
     }
-    row.notes |= bench.take_turns("system calls", variants, rounds=5)
+    row.notes |= bench.take_turns("system calls", variants)
 
 
 def _on_host(bench: Bench, program: Program) -> float:
