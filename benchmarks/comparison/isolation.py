@@ -22,7 +22,6 @@ _ISOLATED = (*DIES_WITH_US, "unshare", "--mount", "--pid", "--fork", "--kill-chi
 _TRACING = "mount -t tracefs none /sys/kernel/tracing; mount -t debugfs none /sys/kernel/debug"
 # What a shell runs first for a peer: they open a descriptor a probe, and need tracefs.
 _PRELUDE = f"ulimit -n $(ulimit -Hn); {_TRACING}; "
-_GROUP = "ebpf_bot_bench"
 _ROOT = Path(__file__).parents[2]
 
 
@@ -85,9 +84,10 @@ def no_uprobe_events_left() -> Iterator[str]:
 
     A process apart waits for this one to end the context, or to die, and then removes the group.
     """
-    left = f"[ -d /sys/kernel/tracing/events/{_GROUP} ]"
+    group = f"ebpf_bot_bench_{os.getpid()}"
+    left = f"[ -d /sys/kernel/tracing/events/{group} ]"
     # It is refused for as long as a dying tool holds an event.
-    remove = f"for i in $(seq 300); do {left} || break; echo '-:{_GROUP}/' > /sys/kernel/tracing/dynamic_events; sleep 0.1; done"
+    remove = f"for i in $(seq 300); do {left} || break; echo '-:{group}/' > /sys/kernel/tracing/dynamic_events; sleep 0.1; done"
     with subprocess.Popen(
         ["unshare", "--mount", "bash", "-c", f"{_TRACING}; cat >/dev/null; {remove}"],
         stdin=subprocess.PIPE,
@@ -95,4 +95,4 @@ def no_uprobe_events_left() -> Iterator[str]:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     ):
-        yield _GROUP
+        yield group

@@ -23,4 +23,5 @@ def describe() -> dict[str, str]:
         "kernel": platform.release(),
         "system": platform.freedesktop_os_release().get("PRETTY_NAME", "unknown"),
         "python": platform.python_version(),
+        "load": f"{os.getloadavg()[0]:.1f}",
     }

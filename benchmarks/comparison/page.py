@@ -49,6 +49,8 @@ def _machine(results: Results) -> Iterator[str]:
     yield f"{what['system']}, Python {what['python']}."
     installed = ", ".join(f"{name} {version}" for name, version in results.versions.items() if version)
     yield f"Compared: {installed}."
+    load = what.get("load", "not recorded")
+    yield f"Load average at the start: {load}. Above a half or so, others were at work, and every time is longer for it."
     absent = ", ".join(name for name, version in results.versions.items() if not version)
     if absent:
         yield f"Not installed, so not compared: {absent}."

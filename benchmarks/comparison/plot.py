@@ -27,11 +27,11 @@ def write(results: Results, path: Path) -> None:
     )
     if not rows:
         return
-    heights = [len(row.figures) + 1.3 for row in rows]
+    heights = [len(row.figures) for row in rows]
     figure, axes = plt.subplots(
         len(rows),
         1,
-        figsize=(7.6, 0.27 * sum(heights)),
+        figsize=(7.6, 0.25 * sum(heights) + 0.36 * len(rows)),
         squeeze=False,
         gridspec_kw={"height_ratios": heights},
     )
