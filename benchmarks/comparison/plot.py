@@ -22,9 +22,7 @@ _LIMITS = ("bare", "floor")
 def write(results: Results, path: Path) -> None:
     """Draw the rows that were measured."""
     rows = [results.rows[key] for key in _PANELS if key in results.rows and results.rows[key].figures]
-    mpl.rcParams.update(
-        {"font.family": "DejaVu Sans", "font.size": 9, "svg.fonttype": "none", "svg.hashsalt": "bench"}
-    )
+    mpl.rcParams.update({"font.size": 9, "svg.fonttype": "none", "svg.hashsalt": "bench"})
     if not rows:
         return
     heights = [len(row.figures) for row in rows]
