@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -57,7 +58,11 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder, no_uprobe_events_left() as group:
             every = peers(group)
             versions = {BOT: EbpfBot().version(), **{tool.name: tool.version() for tool in every}}
-            results = Results(machine.describe(), versions, f"make bench-peers (--rounds {options.rounds})")
+            results = Results(
+                machine.describe(),
+                versions,
+                shlex.join(["python", "-m", "benchmarks.comparison", *sys.argv[1:]]),
+            )
             bench = Bench(
                 results,
                 Path(folder),

@@ -47,6 +47,7 @@ def _machine(results: Results) -> Iterator[str]:
     kind = "virtual machine" if what["virtual"] == "yes" else "machine"
     yield f"A {kind} with {what['cpus']} CPUs ({what['cpu']}), {what['memory']}, Linux {what['kernel']},"
     yield f"{what['system']}, Python {what['python']}."
+    yield f"Measured by `{results.command}`."
     installed = ", ".join(f"{name} {version}" for name, version in results.versions.items() if version)
     yield f"Compared: {installed}."
     load = what.get("load", "not recorded")
