@@ -158,7 +158,8 @@ def _split(kind: ProbeKind, rest: str) -> tuple[str, str]:
 
 def _sets_close(*parts: str) -> bool:
     """Whether each `[` begins a set that ends, by the rules of fnmatch: `[]]` and `[!]]` hold a `]`, `[[]` a `[`."""
-    return not any("[" in re.sub(r"\[!?+.[^]]*\]", "", part) for part in parts)
+    # Most have no bracket at all, and plans name a million.
+    return not any("[" in part and "[" in re.sub(r"\[!?+.[^]]*\]", "", part) for part in parts)
 
 
 @attrs.frozen(eq=False)

@@ -1,0 +1,1 @@
+"""ebpf-bot and its peers on the same workloads, in turn, in one run; see `__main__.py` for the way through."""

@@ -1,0 +1,1 @@
+"""What the tools are compared on: one file a workload. Each yields rows of the table."""
