@@ -7,9 +7,9 @@ PYTHON ?= python3
 # The interpreter that built the environment, the lists of what is in it, and this recipe: when one changes, sync again.
 PROJECTS := pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
 STAMP := .venv/.synced
-SOURCES := src plugins examples benchmarks scripts tests conftest.py
+SOURCES := src plugins agreement examples benchmarks scripts tests conftest.py
 
-.PHONY: help setup demo test check bench objects format clean
+.PHONY: help setup demo test check bench agreement objects format clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ check: setup ## Lint, types, docs, and the contract between docs, names and code
 
 bench: setup ## Measure the pipeline's own cost, the stores and the backend.
 	@for script in benchmarks/*.py plugins/ebpf-bot-libbpf/scripts/measure.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+agreement: setup ## Hold what is seen of ten real C programs against what gcc --coverage counts.
+	@$(BIN)/python -m agreement
 
 objects: setup ## Rebuild the eBPF objects from their sources.
 	$(BIN)/python plugins/ebpf-bot-libbpf/scripts/build_objects.py
