@@ -61,7 +61,6 @@ class Container:
 @pytest.fixture
 def container(tmp_path: Path, build: Build) -> Iterator[Callable[[], Container]]:
     """Make a root whose only file system is a tmpfs of its mount namespace, and run the program in it."""
-    app = build(APP, "-static", name="app")
     running: list[Container] = []
     script = """
         mount -t tmpfs tmpfs "$1" && mkdir -p "$1${0%/*}" "$1/usr/lib" "$1/put-old" && cp "$0" "$1$0" || exit 1
@@ -71,6 +70,9 @@ def container(tmp_path: Path, build: Build) -> Iterator[Callable[[], Container]]
     """
 
     def start() -> Container:
+        app = tmp_path / "app"
+        if not app.exists():
+            build(APP, "-static", name="app")
         root = tmp_path / "inside"
         root.mkdir()
         process = subprocess.Popen(
@@ -184,3 +186,63 @@ def test_a_file_of_the_host_at_the_path_is_not_mistaken(
             assert list(trial.injection.probes) == [f"uprobe:{inside.seen_app}:f"]
             inside.call(3)
             assert trial.hits() == {"f": 3}
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_another_file_at_the_path_in_a_covered_container_is_no_silence(
+    bench: Bench, container: Callable[[], Container], build: Build, keep: bool
+) -> None:
+    app = build(APP, "-static", name="app")
+    with bench.trial(f"uprobe:{app}:f", f"uprobe:{app}:only_inside", keep=keep) as trial:
+        with trial.injection.follow():
+            inside = container()
+        inside.call(5)
+        assert trial.hits() == {}
+        known = {row.probe.rpartition(":")[2]: row for row in trial.injection.inspect()}
+        assert {row.verdict for row in known.values()} == {Verdict.BLIND}
+        assert {row.reason for row in known.values()} == {Reason.OTHER_FILE}
+        assert f"/proc/{inside.pid}/root{app}" in known["f"].detail
+
+
+@pytest.mark.parametrize(
+    "mount",
+    [
+        "true",
+        'mount --bind "$1" "$1"',
+        (
+            'mount -t tmpfs tmpfs "$2" && mkdir "$2/upper" "$2/work" && '
+            'mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" "$1"'
+        ),
+    ],
+    ids=["nothing", "bind", "overlay"],
+)
+def test_the_same_file_in_a_mount_namespace_of_its_own_is_seen(
+    bench: Bench, build: Build, tmp_path: Path, mount: str
+) -> None:
+    app = build(APP, "-static", name="app")
+    layers = tmp_path / "layers"
+    layers.mkdir()
+    script = f'{mount} && cd / && exec "$0"'
+    with bench.trial(f"uprobe:{app}:f", f"uprobe:{app}:only_inside") as trial:
+        with trial.injection.follow():
+            process = subprocess.Popen(
+                ["unshare", "--mount", "sh", "-c", script, app, tmp_path, layers],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        inside = Container(process, process.pid, app)
+        inside.call(5)
+        assert trial.hits() == {"f": 5}
+        assert {row.verdict for row in trial.injection.inspect()} == {Verdict.PENDING}
+        process.communicate(timeout=SECONDS)
+
+
+def test_a_container_that_is_not_covered_changes_nothing(
+    bench: Bench, container: Callable[[], Container], build: Build
+) -> None:
+    app = build(APP, "-static", name="app")
+    with bench.trial(f"uprobe:{app}:f") as trial:
+        inside = container()
+        inside.call(5)
+        assert {row.verdict for row in trial.injection.inspect()} == {Verdict.PENDING}

@@ -12,7 +12,7 @@ import attrs
 
 from ebpf_bot_core import Reason, Verdict
 from ebpf_bot_libbpf.finding.refusals import UnprobeableError
-from ebpf_bot_libbpf.finding.rooted import canonical, within_root
+from ebpf_bot_libbpf.rooted import canonical, within_root
 
 __all__ = ["OpenFile", "open_file"]
 

@@ -18,8 +18,8 @@ from typing import Final
 
 from ebpf_bot_core import Reason, Verdict
 from ebpf_bot_libbpf.finding.refusals import UnprobeableError
-from ebpf_bot_libbpf.finding.rooted import canonical, within_root
 from ebpf_bot_libbpf.finding.suggestions import Suggestions
+from ebpf_bot_libbpf.rooted import canonical, within_root
 
 __all__ = ["Targets", "has_wildcard"]
 
