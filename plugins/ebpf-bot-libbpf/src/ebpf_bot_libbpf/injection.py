@@ -204,7 +204,9 @@ class LibbpfInjection:
                 self._take_off(self._live & self._sites.of_rows(within))
                 self._loads[number].close()
         for number, where in self._namesakes.found(at_once=at_once).items():
-            self._inspection.blind(self._sites.binary_of_row == number, Refusal(Reason.OTHER_FILE, where))
+            self._inspection.blind(
+                self._tried & (self._sites.binary_of_row == number), Refusal(Reason.OTHER_FILE, where)
+            )
 
     def _take_off(self, sites: NDArray[np.bool_]) -> None:
         for group, attacher in self._groups:
