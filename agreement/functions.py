@@ -36,10 +36,12 @@ class Functions:
 
     def fired(self, function: str, hits: Mapping[str, int]) -> bool:
         """Say whether any piece of a function ran as code of its own."""
-        return any(hits.get(symbol) for symbol in self.symbols[function])
+        return any(hits.get(name) for name in (function, *self.symbols[function]))
 
     def entered(self, function: str, hits: Mapping[str, int]) -> int:
-        """Return how often it was entered, by whichever of its clones."""
+        """Return how often it was entered, which for ebpf-bot includes by its clones."""
+        if function in hits:
+            return hits[function]
         return sum(hits.get(symbol, 0) for symbol in self.symbols[function] if not _PIECE.search(symbol))
 
 
