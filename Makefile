@@ -41,7 +41,7 @@ check: setup ## Lint, types, docs, and the contract between docs, names and code
 bench: setup ## Measure the pipeline's own cost, the stores and the backend.
 	@for script in benchmarks/*.py plugins/ebpf-bot-libbpf/scripts/measure.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
-agreement: setup ## Hold what is seen of ten real C programs against what gcc --coverage counts.
+agreement: setup ## Hold what is seen of real C programs against what gcc --coverage counts.
 	@$(BIN)/python -m agreement
 
 objects: setup ## Rebuild the eBPF objects from their sources.
