@@ -7,9 +7,9 @@ PYTHON ?= python3
 # The interpreter that built the environment, the lists of what is in it, and this recipe: when one changes, sync again.
 PROJECTS := pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
 STAMP := .venv/.synced
-SOURCES := src plugins examples benchmarks scripts tests conftest.py
+SOURCES := src plugins agreement examples benchmarks scripts tests conftest.py
 
-.PHONY: help setup demo test check bench bench-peers objects format clean
+.PHONY: help setup demo test check bench agreement bench-peers objects format clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,9 @@ bench: setup ## Measure the pipeline's own cost, the stores and the backend.
 bench-peers: setup ## Compare with bpftrace, bcc, perf and strace; about five minutes, writes docs/benchmarks.md.
 	@scripts/install_benchmark_peers.sh
 	@$(BIN)/python -m benchmarks.comparison
+
+agreement: setup ## Hold what is seen of real C programs against what gcc --coverage counts.
+	@$(BIN)/python -m agreement
 
 objects: setup ## Rebuild the eBPF objects from their sources.
 	$(BIN)/python plugins/ebpf-bot-libbpf/scripts/build_objects.py

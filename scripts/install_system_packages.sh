@@ -6,6 +6,11 @@ set -euo pipefail
 declare -A needed=(
   [openssl]=openssl   # the demo's target
   [gcc]=gcc           # the tests' targets
+  [gcov]=gcc          # what they count themselves
+  [nm]=binutils       # which functions are in them
+  [make]=make         # the programs of `make agreement`, as are the next two
+  [bzip2]=bzip2
+  [xz]=xz-utils
   [strace]=strace     # the tests' independent count of system calls
   [clang]=clang       # the object build
   [llvm-strip]=llvm   # likewise

@@ -90,6 +90,7 @@ class Reason(enum.IntEnum):
         "the compiler put it into its callers, where no probe sees it: probe a caller, or build with -fno-inline",
     )
     BINARY_REPLACED = (60, "the file was replaced after attaching; start the run again")
+    OTHER_FILE = (65, "a covered process runs another file at this path; expect that one as well")
 
     @property
     def code(self) -> str:

@@ -18,6 +18,7 @@ from ebpf_bot_libbpf.attaching.fates import Fates
 from ebpf_bot_libbpf.attaching.held_binary import Fate, HeldBinary
 from ebpf_bot_libbpf.attaching.kernel_events import RawTracepoints, Syscalls, Tracepoints
 from ebpf_bot_libbpf.attaching.loads import LoadSite
+from ebpf_bot_libbpf.attaching.namesakes import Namesakes
 from ebpf_bot_libbpf.attaching.scope import CommandScope
 from ebpf_bot_libbpf.counting import CountSource
 from ebpf_bot_libbpf.inspection import Inspection
@@ -82,6 +83,7 @@ class LibbpfInjection:
             except BackendError:
                 self.close()
                 raise
+        self._namesakes = Namesakes(sites.binaries if self._scope else (), self._covers)
         self._inspection = Inspection(probes, sites, programs, self._scope)
 
     def attach(self, rows: NDArray[np.intp]) -> Evidence:
@@ -156,6 +158,9 @@ class LibbpfInjection:
         if self.closed:
             raise BackendError("the injection is closed")
 
+    def _covers(self, pid: int) -> bool:
+        return self._scope is not None and self._scope.covers(pid)
+
     def _attacher(self, group: SiteGroup) -> Attacher:
         if isinstance(group.kind, CodeKind):
             binary, on_return = self._binaries[group.kind.binary], group.kind.on_return
@@ -194,10 +199,14 @@ class LibbpfInjection:
     def _look_after_binaries(self, *, at_once: bool = False) -> None:
         for number, fate in self._fates.changes(at_once=at_once).items():
             within = self._sites.binary_of_row == number
-            self._inspection.blind(self._attached & within, fate)
+            self._inspection.blind(self._attached & within, Refusal(Reason.BINARY_REPLACED, fate.value))
             if fate is Fate.OVERWRITTEN:
                 self._take_off(self._live & self._sites.of_rows(within))
                 self._loads[number].close()
+        for number, where in self._namesakes.found(at_once=at_once).items():
+            self._inspection.blind(
+                self._tried & (self._sites.binary_of_row == number), Refusal(Reason.OTHER_FILE, where)
+            )
 
     def _take_off(self, sites: NDArray[np.bool_]) -> None:
         for group, attacher in self._groups:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ebpf_bot_core import Evidence, ProbeTable, Reason, Verdict
-from ebpf_bot_libbpf.attaching.held_binary import Fate
+from ebpf_bot_core import Evidence, ProbeTable, Verdict
+from ebpf_bot_libbpf.attaching.attacher import Refusal
 from ebpf_bot_libbpf.attaching.scope import CommandScope
 from ebpf_bot_libbpf.kernel.programs import Programs
 from ebpf_bot_libbpf.sites import Sites
@@ -24,20 +24,20 @@ class Inspection:
         self._sites = sites
         self._programs = programs
         self._scope = scope
-        self._blind: dict[int, Fate] = {}
+        self._blind: dict[int, Refusal] = {}
 
-    def blind(self, rows: NDArray[np.bool_], fate: Fate) -> None:
-        """Note that some rows cannot fire any more, because of what became of their binary."""
-        self._blind.update(dict.fromkeys(np.flatnonzero(rows).tolist(), fate))
+    def blind(self, rows: NDArray[np.bool_], why: Refusal) -> None:
+        """Note that some rows cannot fire, or not wherever they should."""
+        self._blind.update(dict.fromkeys(np.flatnonzero(rows).tolist(), why))
 
     def evidence(self, tried: NDArray[np.bool_]) -> Evidence:
         """Return what is known of the whole table; `tried` masks the rows that are or were attached."""
         evidence = Evidence.pending(self._probes)
         evidence.columns["opportunities"] = np.where(tried, self._opportunities(), 0)
-        for row, fate in self._blind.items():
+        for row, why in self._blind.items():
             evidence.columns["verdict"][row] = Verdict.BLIND
-            evidence.columns["reason"][row] = Reason.BINARY_REPLACED
-            evidence.details[row] = fate.value
+            evidence.columns["reason"][row] = why.reason
+            evidence.details[row] = why.detail
         return evidence
 
     def _opportunities(self) -> NDArray[np.uint64]:

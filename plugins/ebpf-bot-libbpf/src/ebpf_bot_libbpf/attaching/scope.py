@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -49,6 +50,11 @@ class CommandScope:
             yield
         finally:
             self._programs.variables.set("foster", 0)
+
+    def covers(self, pid: int) -> bool:
+        """Whether a process is covered, by its id; false for all where ids are not those of the initial namespace."""
+        initial = syscalls.run_program(self._programs["scope_own_tid"]) == threading.get_native_id()
+        return initial and self._programs.covers(pid)
 
     @property
     def executions(self) -> int:

@@ -6,13 +6,13 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
 import attrs
 
 from ebpf_bot_core import Reason, Verdict
 from ebpf_bot_libbpf.finding.refusals import UnprobeableError
+from ebpf_bot_libbpf.rooted import canonical, within_root
 
 __all__ = ["OpenFile", "open_file"]
 
@@ -35,7 +35,8 @@ class OpenFile:
     It is read with pread(2), not mapped: a mapping of a file that somebody truncates kills the process with SIGBUS.
 
     Attributes:
-        path: canonical; the path as it was given where that cannot be, as for a running program that was deleted.
+        path: canonical; the path as it was given where that cannot be, as for a running program that was deleted, or
+            a file of another mount namespace, though without links there.
         status: of the open descriptor, so that it belongs to the bytes that are read.
     """
 
@@ -89,6 +90,7 @@ def open_file(path: str) -> Iterator[OpenFile]:
             file of at most 4 GiB.
     """
     try:
+        path = within_root(path)
         handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError as error:
         raise _refusal(path, error) from error
@@ -133,15 +135,9 @@ def _refusal(path: str, error: OSError) -> UnprobeableError:
 
 
 def _canonical(path: str, status: os.stat_result) -> str:
-    """Return the real path if it leads to this very file and can be written in a probe's name."""
-    real = os.path.realpath(path)
-    try:
-        same = os.path.samestat(Path(real).stat(), status)
-    except OSError:  # /proc/PID/exe of a deleted program: "/usr/bin/app (deleted)"
-        same = False
-    if same and real.isprintable():
-        return real
-    if not path.isprintable():
-        detail = f"no probe name can spell the path {path!r}"
-        raise UnprobeableError(Verdict.REFUSED, Reason.UNREADABLE, detail)
-    return path
+    """Return the path by which a file is known, if it can be written in a probe's name."""
+    for known in (canonical(path, status), path):
+        if known.isprintable():
+            return known
+    detail = f"no probe name can spell the path {path!r}"
+    raise UnprobeableError(Verdict.REFUSED, Reason.UNREADABLE, detail)

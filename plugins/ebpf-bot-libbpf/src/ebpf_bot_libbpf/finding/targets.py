@@ -1,7 +1,7 @@
 """What a pattern's target means: a path, a wildcard for many, or a bare name found as a shell or the linker would."""
 
 # Paths are strings here, as they are in patterns and in names; one wildcard makes thousands.
-# ruff: noqa: PTH109, PTH110, PTH113, PTH118, PTH208
+# ruff: noqa: PTH109, PTH113, PTH116, PTH118, PTH208
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import os
 import platform
 import re
 import shutil
+import stat
 import subprocess
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -18,6 +19,7 @@ from typing import Final
 from ebpf_bot_core import Reason, Verdict
 from ebpf_bot_libbpf.finding.refusals import UnprobeableError
 from ebpf_bot_libbpf.finding.suggestions import Suggestions
+from ebpf_bot_libbpf.rooted import canonical, within_root
 
 __all__ = ["Targets", "has_wildcard"]
 
@@ -61,7 +63,7 @@ class Targets:
                 reaches more files than are looked at.
         """
         if "/" in target:
-            if os.path.lexists(target) or not has_wildcard(target):
+            if _is_there(target) or not has_wildcard(target):
                 return [_absolute(target)]
             return _each_once(_expand(target))
         if has_wildcard(target):
@@ -170,9 +172,17 @@ def _absolute(path: str) -> str:
 
 def _each_once(paths: Iterable[str]) -> list[str]:
     """Return the regular files among the paths, those behind symbolic links by their real path, ascending."""
-    files = (path for path in map(_absolute, paths) if os.path.isfile(path))
-    real = {found if os.path.exists(found := os.path.realpath(path)) else path for path in files}
-    return sorted(path for path in real if path.isprintable())
+    return sorted({real for path in paths if (real := _real_file(_absolute(path))).isprintable() and real})
+
+
+def _real_file(path: str) -> str:
+    """Return the path by which a regular file is known; empty where there is none."""
+    try:
+        path = within_root(path)
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return ""
+    return canonical(path, status) if stat.S_ISREG(status.st_mode) else ""
 
 
 def _expand(wildcard: str) -> list[str]:
@@ -187,7 +197,7 @@ def _expand(wildcard: str) -> list[str]:
         match = re.compile(fnmatch.translate(part)).match
         for above in level:
             if not has_wildcard(part):
-                names = [part] if os.path.lexists(os.path.join(above, part)) else []
+                names = [part] if _is_there(os.path.join(above, part)) else []
             else:
                 names = _listed(above or ".")
             looked_at += 1 + len(names)
@@ -197,9 +207,18 @@ def _expand(wildcard: str) -> list[str]:
     return level
 
 
+def _is_there(path: str) -> bool:
+    """Whether a directory has such an entry, be it a link to nowhere."""
+    directory, name = os.path.split(path)
+    try:
+        return os.path.lexists(os.path.join(within_root(directory), name))
+    except OSError:
+        return False
+
+
 def _listed(directory: str) -> list[str]:
     try:
-        return os.listdir(directory)
+        return os.listdir(within_root(directory))
     except OSError:  # no directory, or not for us
         return []
 

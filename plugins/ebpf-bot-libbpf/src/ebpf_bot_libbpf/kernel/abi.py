@@ -44,6 +44,7 @@ class Command(enum.IntEnum):
     """Some of `enum bpf_cmd`."""
 
     MAP_CREATE = 0
+    MAP_LOOKUP_ELEM = 1
     MAP_UPDATE_ELEM = 2
     PROG_LOAD = 5
     PROG_TEST_RUN = 10

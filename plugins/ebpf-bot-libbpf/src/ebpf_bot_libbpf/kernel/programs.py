@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.resources import files
 from typing import Final
 
@@ -46,6 +47,11 @@ class Programs:
     def __getitem__(self, name: str) -> int:
         """Return the descriptor of the program of that name."""
         return self._object.programs[name]
+
+    def covers(self, tid: int) -> bool:
+        """Whether scope COMMAND covers a thread, by its id in the initial pid namespace."""
+        word = syscalls.read_element(self._object.maps["covered"], tid // 64, 8)
+        return bool(int.from_bytes(word, sys.byteorder) >> tid % 64 & 1)
 
     def lost(self) -> int:
         """Return how many runs of the programs the kernel has left out, because one was running on that CPU.

@@ -25,6 +25,7 @@ __all__ = [
     "load_program",
     "open_raw_tracepoint",
     "open_tracepoint_event",
+    "read_element",
     "recursion_misses",
     "run_program",
     "update_element",
@@ -49,6 +50,15 @@ def update_element(map_fd: int, value: bytes) -> None:
     held = ctypes.create_string_buffer(value, len(value))
     attr = abi.MapUpdate(map_fd=map_fd, key=ctypes.addressof(key), value=ctypes.addressof(held))
     _bpf(abi.Command.MAP_UPDATE_ELEM, attr, "fill a map")
+
+
+def read_element(map_fd: int, index: int, size: int) -> bytes:
+    """Return an element of an ARRAY map, of so many bytes; kernel 3.19."""
+    key = ctypes.c_uint32(index)
+    held = ctypes.create_string_buffer(size)
+    attr = abi.MapUpdate(map_fd=map_fd, key=ctypes.addressof(key), value=ctypes.addressof(held))
+    _bpf(abi.Command.MAP_LOOKUP_ELEM, attr, "read a map")
+    return held.raw
 
 
 def load_program(
