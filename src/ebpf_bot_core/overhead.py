@@ -81,7 +81,8 @@ class OverheadLimit:
         """Return the probes that may come back now; they are not out any more. Arguments as for `take_off`."""
         out = self.out(len(rates))
         room = self.ratio * _ROOM - float(rates[attached].sum())
-        due = np.flatnonzero(out & (self._due_ns <= now_ns))
+        # What is left of their own cost in the window comes back with them.
+        due = np.flatnonzero(out & (self._due_ns <= now_ns) & (rates <= room))
         if room <= 0 or not len(due):
             return due[:0]
         cheapest = due[np.argsort(self._cost[due], kind="stable")]

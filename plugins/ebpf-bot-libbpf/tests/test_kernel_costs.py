@@ -72,7 +72,7 @@ def test_hits_out_of_scope_cost_too(bench, build):
         assert trial.injection.cost()[0] > 0
 
 
-def test_a_hot_probe_goes_when_it_costs_too_much_and_the_cold_ones_stay(bench, build):  # noqa: ARG001 - skips
+def test_a_hot_probe_goes_when_it_costs_too_much_and_the_cold_ones_stay(bench, build):
     target = build("""
         #include <stdlib.h>
         #include <time.h>
@@ -89,7 +89,9 @@ def test_a_hot_probe_goes_when_it_costs_too_much_and_the_cold_ones_stay(bench, b
     plan = Plan.of([f"uprobe:{target}:hot", f"uprobe:{target}:cold"])
     plan = type(plan)(plan.name, plan.expect, Budget(max_overhead=Percent(1)), plan.goal, plan.stages)
     with UnifiedPipeline(plan, store=MemoryStore(), keep=True) as pipeline:
-        rows = {row.probe.rpartition(":")[2]: row for row in pipeline.run(command=Command([str(target)])).evidence}
+        rows = {
+            row.probe.rpartition(":")[2]: row for row in pipeline.run(command=Command([str(target)])).evidence
+        }
     assert (rows["hot"].verdict, rows["hot"].reason) == (Verdict.FIRED, Reason.BUDGET)
     assert "taken off" in rows["hot"].detail
     assert rows["hot"].hits > 0
