@@ -8,10 +8,7 @@ import numpy as np
 import pytest
 from ebpf_bot_libbpf.costing.places import Place, places
 
-from ebpf_bot_core import Plan, Reason, UnifiedPipeline, Verdict
-from ebpf_bot_core.command import Command
-from ebpf_bot_core.plan import Budget, Percent
-from ebpf_bot_core.stores.memory import MemoryStore
+from ebpf_bot_core import Command, Plan, Reason, UnifiedPipeline, Verdict
 
 pytestmark = pytest.mark.live
 
@@ -86,9 +83,16 @@ def test_a_hot_probe_goes_when_it_costs_too_much_and_the_cold_ones_stay(bench, b
             return 0;
         }
     """)
-    plan = Plan.of([f"uprobe:{target}:hot", f"uprobe:{target}:cold"])
-    plan = type(plan)(plan.name, plan.expect, Budget(max_overhead=Percent(1)), plan.goal, plan.stages)
-    with UnifiedPipeline(plan, store=MemoryStore(), keep=True) as pipeline:
+    plan = Plan.parse(
+        f"""
+        plan = {{ name = "hot" }}
+        expect = [{{ probes = ["uprobe:{target}:hot", "uprobe:{target}:cold"] }}]
+        budget = {{ max_overhead = "1%" }}
+        stages = {{ store = "memory" }}
+        """,
+        where="here",
+    )
+    with UnifiedPipeline(plan, keep=True) as pipeline:
         rows = {
             row.probe.rpartition(":")[2]: row for row in pipeline.run(command=Command([str(target)])).evidence
         }

@@ -3,10 +3,11 @@
 import sqlite3
 
 import pytest
+from ebpf_bot_sqlite.options import SqliteOptions
 from ebpf_bot_sqlite.store import SqliteStore
 
 from ebpf_bot_core import Evidence
-from ebpf_bot_core.testing.samples import sample_batch, sample_evidence, sample_probes, sample_run
+from ebpf_bot_core.testing import sample_batch, sample_evidence, sample_probes, sample_run
 
 
 @pytest.fixture
@@ -29,8 +30,6 @@ def old(tmp_path):
 
 
 def _store(path):
-    from ebpf_bot_sqlite.options import SqliteOptions
-
     return SqliteStore(SqliteOptions(path=str(path)))
 
 
