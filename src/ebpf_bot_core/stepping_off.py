@@ -12,8 +12,6 @@ from ebpf_bot_core.ledger import Ledger
 __all__ = ["SteppingOff"]
 
 _LONGEST_WAIT_NS: Final = 1_000_000_000
-_BOTH_WAYS: Final = 2
-"""Closing what was attached before costs the host about as much again as the exchange that is timed."""
 
 
 class SteppingOff:
@@ -51,7 +49,6 @@ class SteppingOff:
 
     def took(self, seconds: float) -> None:
         """Take note of the CPU time that a round took; the cheapest of late tells best what one must cost."""
-        seconds *= _BOTH_WAYS
         self._round_seconds = min(seconds, 2 * self._round_seconds) if self._round_seconds else seconds
 
     def _wasted(self, proven: NDArray[np.intp], spent: NDArray[np.float64]) -> float:

@@ -67,6 +67,7 @@ def main() -> int:
         _show("attach and detach", _rounds(options.rounds, bench.attaching(options.functions)), "ms")
         _show("one call of a function that begins with nop", _rounds(options.rounds, bench.hits()), "ns")
         _show("one getppid()", _rounds(options.rounds, bench.system_calls()), "ns")
+        _show("what is estimated of what a hit adds", _rounds(options.rounds, bench.estimates()), "x ")
     return 0
 
 
@@ -143,6 +144,24 @@ class Bench:
             ),
         }
 
+    def estimates(self) -> dict[str, Callable[[], float]]:
+        """Return variants that tell the estimated cost of a hit in parts of the measured one."""
+
+        def ratio(probe: str, what: str) -> float:
+            bare = self._run(what)
+            with self._open(ProbeTable((probe,)), Scope.COMMAND) as injection:
+                injection.attach(np.arange(1))
+                with injection.follow():
+                    process = self._start(what)
+                added = _figure(process) - bare
+                return float(injection.cost()[0]) / self._calls * 1e9 / added
+
+        return {
+            "entry": lambda: ratio(f"uprobe:{self._target}:probed", "function"),
+            "return": lambda: ratio(f"uretprobe:{self._target}:probed", "function"),
+            "getppid": lambda: ratio("syscall:getppid", "syscall"),
+        }
+
     def _open(self, probes: ProbeTable, scope: Scope) -> LibbpfInjection:
         return self._injector.open(probes, scope=scope, mode=Mode.COUNT, keep=True)
 
@@ -192,8 +211,8 @@ def _show(title: str, figures: dict[str, list[float]], unit: str) -> None:
     for name, values in figures.items():
         middle, low, high = statistics.median(values), min(values), max(values)
         added = statistics.median(value - bare for value, bare in zip(values, first, strict=True))
-        beside = "" if values is first else f"   adds {added:.1f}"
-        sys.stdout.write(f"  {name:<34}{middle:10.1f} {unit}   ({low:.1f} to {high:.1f}){beside}\n")
+        beside = "" if values is first or unit == "x " else f"   adds {added:.2f}"
+        sys.stdout.write(f"  {name:<34}{middle:10.2f} {unit}   ({low:.2f} to {high:.2f}){beside}\n")
 
 
 if __name__ == "__main__":
