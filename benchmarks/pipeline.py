@@ -11,6 +11,8 @@ import statistics
 import time
 from collections.abc import Callable
 
+import numpy as np
+
 from ebpf_bot_core import Evidence, Mode, Plan, ProbeTable, Reason, SignalBatch, UnifiedPipeline, Verdict
 from ebpf_bot_core.stores.memory import MemoryStore
 
@@ -32,6 +34,7 @@ class Quiet:
         self.probes = probes
         self._nothing = Evidence.pending(probes)
         self._empty = SignalBatch.empty(probes)
+        self._free = np.zeros(len(probes))
         return self
 
     def attach(self, rows) -> Evidence:  # noqa: ANN001
@@ -47,6 +50,10 @@ class Quiet:
     def inspect(self) -> Evidence:
         """Know nothing."""
         return self._nothing
+
+    def cost(self):  # noqa: ANN201
+        """Cost nothing."""
+        return self._free
 
     def receive(self, _: object, __: float) -> SignalBatch:
         """Receive nothing."""

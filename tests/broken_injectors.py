@@ -340,6 +340,14 @@ class TestInspectsOnlyWhatIsAttached(Backend):
             return known.take(np.flatnonzero(known.columns["opportunities"]))
 
 
+class TestEarnsBack(Backend):
+    breaks = "test_cost_never_falls"
+
+    class Opens(SimulatedInjection):
+        def cost(self) -> np.ndarray:
+            return -self._spent
+
+
 # The end
 
 

@@ -39,11 +39,12 @@ def row_below(lower: ProbeEvidence, upper: ProbeEvidence) -> bool:
         and lower.hits <= upper.hits
         and lower.live_seconds <= upper.live_seconds
         and lower.opportunities <= upper.opportunities
+        and lower.cost_seconds <= upper.cost_seconds
     )
 
 
 def standing(row: ProbeEvidence) -> tuple[int, int, str]:
-    return row.verdict, row.reason, row.detail
+    return row.verdict, row.reason.rank, row.detail
 
 
 def slow_join(one: Evidence, two: Evidence) -> Evidence:
@@ -65,7 +66,9 @@ def slowly(one: Evidence, two: Evidence, combine: Callable[[int, int], int], los
     columns, details = np.zeros(len(probes), EVIDENCE_DTYPE), {}
     for i, probe in enumerate(probes):
         a, b = row_of(one, probe), row_of(two, probe)
-        verdict, reason, detail = max((a[0], a[1], a[-1]), (b[0], b[1], b[-1]))
+        verdict, reason, detail = max(
+            ((row[0], row[1], row[-1]) for row in (a, b)), key=lambda it: (it[0], Reason(it[1]).rank, it[2])
+        )
         firsts = [first for first in (a[3], b[3]) if first]
         columns[i] = (
             verdict,
@@ -75,6 +78,7 @@ def slowly(one: Evidence, two: Evidence, combine: Callable[[int, int], int], los
             max(a[4], b[4]),
             combine(a[5], b[5]),
             combine(a[6], b[6]),
+            combine(a[7], b[7]),
         )
         if detail:
             details[i] = detail
@@ -83,7 +87,7 @@ def slowly(one: Evidence, two: Evidence, combine: Callable[[int, int], int], los
 
 def row_of(some: Evidence, probe: str) -> tuple[Any, ...]:
     if probe not in some.probes:
-        return (Verdict.PENDING, Reason.NOT_EXAMINED, 0, 0, 0, 0, 0, "")
+        return (Verdict.PENDING, Reason.NOT_EXAMINED, 0, 0, 0, 0, 0, 0, "")
     at = some.probes.position(probe)
     return (*some.columns[at].tolist(), some.details.get(at, ""))
 

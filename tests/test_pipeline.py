@@ -55,6 +55,9 @@ class FakeInjection:
     def inspect(self):
         return Evidence.pending(self.probes)
 
+    def cost(self):
+        return np.full(len(self.probes), np.nan)
+
     @contextlib.contextmanager
     def follow(self):
         self.log.append(("follow",))

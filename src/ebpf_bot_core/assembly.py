@@ -88,6 +88,7 @@ def orchestrator_for(
         policy or _build(plugins, "policy", chosen),
         strategy=_name_of(policy) if policy else chosen.name,
         max_attached=plan.budget.max_attached,
+        max_overhead=plan.budget.max_overhead.ratio if plan.budget.max_overhead else None,
         keep=keep,
         seed=seed,
     )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ebpf_bot_core.evidence import Evidence, ProbeEvidence
+from ebpf_bot_core.ledger import Ledger
 from ebpf_bot_core.probe import ProbeTable
 from ebpf_bot_core.remarks import Remarks
 from ebpf_bot_core.signal import SignalBatch
@@ -94,6 +95,7 @@ class CoverageBot:
         priority: shape (n,), the priority of each probe.
         attached: shape (n,), where a probe is attached now.
         rounds: shape (n,), how often each probe has been attached.
+        ledger: what the probes cost their targets.
     """
 
     def __init__(self, found: Sequence[tuple[float, Evidence]]) -> None:
@@ -113,6 +115,7 @@ class CoverageBot:
             self.priority[rows] = np.maximum(self.priority[rows], priority)
         self.attached = np.zeros(size, np.bool_)
         self.rounds = np.zeros(size, np.int64)
+        self.ledger = Ledger(size)
         self._attached_at = np.zeros(size, np.int64)
         self._aged_at = np.zeros(size, np.int64)
         self._saved = np.zeros(size, self._evidence.columns.dtype)
@@ -140,7 +143,8 @@ class CoverageBot:
             for row in np.flatnonzero(pending & (columns["verdict"] == Verdict.SILENT)).tolist():
                 if row in before.details:
                     self._evidence.details.setdefault(row, before.details[row])
-        silent = columns["verdict"] == Verdict.SILENT
+        # What the budget took off may have been called since.
+        silent = (columns["verdict"] == Verdict.SILENT) & (columns["reason"] != Reason.BUDGET)
         # A backend that cannot tell whether the code ran says NOT_CALLED itself; for the others it follows.
         had_its_chance = silent & ((columns["opportunities"] > 0) | (columns["reason"] == Reason.NOT_CALLED))
         columns["reason"][had_its_chance] = self._remarks.silence[had_its_chance]
@@ -169,15 +173,36 @@ class CoverageBot:
         known = columns["first_fired"][hit]
         columns["first_fired"][hit] = np.where(known == 0, first[hit], np.minimum(known, first[hit]))
         np.maximum.at(columns["last_fired"], rows, times)
-        explained = ~np.isin(columns["verdict"][hit], _OF_THE_PROBE)
-        for row in hit[explained].tolist():
+        new = hit[columns["verdict"][hit] != Verdict.FIRED]
+        explained = ~np.isin(columns["verdict"][new], _OF_THE_PROBE)
+        for row in new[explained].tolist():
             evidence.details.pop(row, None)
-        columns["verdict"][hit] = Verdict.FIRED
-        columns["reason"][hit] = Reason.NONE
+        columns["verdict"][new] = Verdict.FIRED
+        columns["reason"][new] = Reason.NONE
 
     def leave_out(self, rows: NDArray[np.intp]) -> None:
         """Note that the budget has left probes out that have never been attached."""
         self._evidence.columns["reason"][rows] = Reason.BUDGET
+
+    def price_out(self, rows: NDArray[np.intp], rates: NDArray[np.float64], limit: float) -> None:
+        """Note that the budget takes probes off for what they cost; what is known of them stays.
+
+        Args:
+            rates: shape (len(rows),), the share of one CPU that each cost.
+            limit: the share that all together may cost.
+        """
+        self._evidence.columns["reason"][rows] = Reason.BUDGET
+        for row, rate in zip(rows.tolist(), rates.tolist(), strict=True):
+            self._evidence.details[row] = (
+                f"taken off, since it cost about {rate:.2%} of a CPU, and all may cost {limit:.2%}: "
+                "later hits were not counted"
+            )
+
+    def account(self, cost: NDArray[np.float64], now_ns: int) -> None:
+        """Note what each probe has cost so far, in CPU seconds, shape (n,); NaN says nothing."""
+        self.ledger.note(cost, now_ns)
+        column = self._evidence.columns["cost_ns"]
+        np.maximum(column, (np.nan_to_num(cost) * 1e9).astype(np.uint64), out=column)
 
     def attach(self, rows: NDArray[np.intp], now_ns: int) -> None:
         """Note that probes are attached from now on (`now_ns` is any clock that does not go back)."""

@@ -20,6 +20,8 @@ from ebpf_bot_core.verdicts import Reason, Verdict
 __all__ = ["EVIDENCE_DTYPE", "Evidence", "ProbeEvidence"]
 
 _REASONS: Final = {int(reason): reason for reason in Reason}
+_RANKS: Final = np.arange(256, dtype=np.uint16)
+_RANKS[list(_REASONS)] = [reason.rank for reason in _REASONS.values()]
 EVIDENCE_DTYPE: Final = np.dtype(
     [
         ("verdict", "<u1"),  # Verdict
@@ -29,6 +31,10 @@ EVIDENCE_DTYPE: Final = np.dtype(
         ("last_fired", "<i8"),  # ns since the Unix epoch; 0: it has not fired
         ("live_ns", "<i8"),  # how long it has been attached
         ("opportunities", "<u8"),  # how often the code around it was loaded or run
+        (
+            "cost_ns",
+            "<u8",
+        ),  # CPU time that it cost its targets, estimated; 0 also where the backend cannot tell
     ]
 )
 """One row a probe. `hits > 0` exactly where the verdict is FIRED."""
@@ -41,6 +47,7 @@ class ProbeEvidence:
     Attributes:
         first_fired: ns since the Unix epoch, or None if it has not fired; likewise `last_fired`.
         live_seconds: how long it has been attached.
+        cost_seconds: CPU time that it cost its targets, estimated; 0 also where the backend cannot tell.
     """
 
     probe: str
@@ -52,6 +59,7 @@ class ProbeEvidence:
     last_fired: int | None
     live_seconds: float
     opportunities: int
+    cost_seconds: float = 0.0
 
 
 @attrs.define(eq=False)
@@ -118,7 +126,7 @@ class Evidence:
     def __iter__(self) -> Iterator[ProbeEvidence]:
         details = self.details
         for i, (name, row) in enumerate(zip(self.probes, self.columns.tolist(), strict=True)):
-            verdict, reason, hits, first, last, live_ns, opportunities = row
+            verdict, reason, hits, first, last, live_ns, opportunities, cost_ns = row
             yield ProbeEvidence(
                 name,
                 Verdict(verdict),
@@ -129,6 +137,7 @@ class Evidence:
                 last or None,
                 live_ns / 1e9,
                 opportunities,
+                cost_ns / 1e9,
             )
 
     @property
@@ -165,7 +174,7 @@ class Evidence:
         """Return the least evidence that says all that either says; both are of the same run."""
         mine, theirs, probes = _side_by_side(self, other)
         joined = _join_standing(mine, theirs, probes)
-        for counted in ("hits", "last_fired", "live_ns", "opportunities"):
+        for counted in ("hits", "last_fired", "live_ns", "opportunities", "cost_ns"):
             joined.columns[counted] = np.maximum(mine.columns[counted], theirs.columns[counted])
         joined.signals_lost = max(self.signals_lost, other.signals_lost)
         return joined
@@ -179,7 +188,7 @@ class Evidence:
         for run in runs:
             wide = run.aligned(folded.probes)
             step = _join_standing(folded, wide, folded.probes)
-            for added in ("hits", "live_ns", "opportunities"):
+            for added in ("hits", "live_ns", "opportunities", "cost_ns"):
                 step.columns[added] = folded.columns[added] + wide.columns[added]
             step.columns["last_fired"] = np.maximum(folded.columns["last_fired"], wide.columns["last_fired"])
             step.signals_lost = folded.signals_lost + run.signals_lost
@@ -198,9 +207,9 @@ def _side_by_side(one: Evidence, two: Evidence) -> tuple[Evidence, Evidence, Pro
 
 
 def _standing(evidence: Evidence) -> NDArray[np.uint16]:
-    """Verdict and reason as one number, so that comparing them is comparing rungs."""
+    """Verdict and the reason's rank as one number, so that comparing them is comparing rungs."""
     ladder: NDArray[np.uint16] = (
-        evidence.columns["verdict"].astype(np.uint16) << 8 | evidence.columns["reason"]
+        evidence.columns["verdict"].astype(np.uint16) << 8 | _RANKS[evidence.columns["reason"]]
     )
     return ladder
 

@@ -19,9 +19,9 @@ from ebpf_bot_core.built_in import BUILT_IN_PLAN
 from ebpf_bot_core.command import Command
 from ebpf_bot_core.coverage import CoverageBot, CoverageMap, VerdictChanges
 from ebpf_bot_core.errors import BackendError, StageError
+from ebpf_bot_core.exchange import account, carry_out
 from ebpf_bot_core.observers import Observers
 from ebpf_bot_core.opening import open_injection
-from ebpf_bot_core.orchestrator import Decision
 from ebpf_bot_core.pace import Pace
 from ebpf_bot_core.plan import Plan
 from ebpf_bot_core.plugins import Plugins
@@ -33,9 +33,8 @@ from ebpf_bot_core.stages import ProbeInjector, SignalProcessor, SignalReceiver,
 from ebpf_bot_core.step import Step
 from ebpf_bot_core.telemetry import names
 from ebpf_bot_core.telemetry import stages as traced
-from ebpf_bot_core.telemetry.instruments import Instruments, sample
+from ebpf_bot_core.telemetry.instruments import Instruments
 from ebpf_bot_core.telemetry.logs import traced_logger
-from ebpf_bot_core.verdicts import Verdict
 
 __all__ = ["UnifiedPipeline"]
 
@@ -170,16 +169,11 @@ class UnifiedPipeline:
             )
             self._instruments.decided(decision.strategy, (time.monotonic_ns() - began) / 1e6)
             span.add_event(names.DECISION_MADE, {names.PIPELINE_NEXT_PROBE: decision.next_probe})
-            self._exchange(injection, decision)
+            carry_out(decision, injection, bot, self.orchestrator)
             batch = self._receive(injection, timeout)
             changes = self._save(batch, step=number)
             self._instruments.covered(bot.coverage())
-            fired = np.flatnonzero(bot.evidence.fired)
-            span.set_attribute(names.PIPELINE_COVERAGE_COUNT, len(fired))
-            span.set_attribute(
-                names.PIPELINE_COVERAGE_SIGNALS, sample([bot.probes[row] for row in fired[:100].tolist()])
-            )
-            span.set_attribute(names.PIPELINE_NEXT_PROBE, decision.next_probe)
+            traced.end_step(span, bot, decision)
             took = (time.monotonic_ns() - began) / 1e9
             step = Step(number, decision, batch.total, batch.lost, changes, bot.coverage(), took)
             level = logging.INFO if number == 1 or len(changes) else logging.DEBUG
@@ -259,22 +253,13 @@ class UnifiedPipeline:
             raise StageError("the pipeline is closed", hint="make a new one")
         return self._injection
 
-    def _exchange(self, injection: traced.TracedInjection, decision: Decision) -> None:
-        self.bot.leave_out(decision.left_out)
-        if not (len(decision.attach) or len(decision.detach)):
-            return
-        outcomes = injection.exchange(decision.attach, decision.detach)
-        now = time.monotonic_ns()
-        self.bot.detach(decision.detach, now)
-        self.bot.attach(decision.attach[outcomes.columns["verdict"] == Verdict.SILENT], now)
-        self.bot.absorb(outcomes)
-
     def _receive(self, injection: traced.TracedInjection, timeout: float) -> SignalBatch:
         batch = self._stages.receiver.receive(injection, timeout)
         for processor in self._stages.processors:
             batch = processor.process(batch)
         self.bot.observe(batch)
         self.bot.absorb(injection.inspect())
+        account(injection, self.bot, self._instruments)
         return batch
 
     def _save(
@@ -283,9 +268,12 @@ class UnifiedPipeline:
         now = time.monotonic_ns()
         self.bot.age(now)
         evidence, changes = self.bot.take_changes(everything=everything)
+        seconds = (now - self._started_ns) / 1e9
+        cost = self.bot.ledger.seconds
         self._run = attrs.evolve(
             self.record,
-            seconds=(now - self._started_ns) / 1e9,
+            seconds=seconds,
+            overhead_ratio=None if cost is None else cost / seconds,
             steps=step or self.record.steps,
             trace_id=self._instruments.trace_id,
         )

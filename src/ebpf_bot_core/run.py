@@ -59,6 +59,8 @@ class Run:
         command: the command that was covered; empty where the whole host was.
         exit_status: the command's, 128+n where signal n ended it; None while it runs or without a command.
         finished: whether the run came to its end; False also for one that was killed.
+        overhead_ratio: the share of one CPU that the probes cost their targets over the run so far, as the backend
+            estimates it; None where it cannot.
         trace_id: 32 hex digits of the run's first trace; empty without an OpenTelemetry SDK.
     """
 
@@ -76,6 +78,7 @@ class Run:
     exit_status: int | None = None
     finished: bool = False
     trace_id: str = ""
+    overhead_ratio: float | None = None
 
     @classmethod
     def begin(

@@ -96,7 +96,7 @@ class Injection(Protocol):
     def detach(self, rows: NDArray[np.intp]) -> None:
         """Detach many probes at once. Those that stay miss no first hit; hits so far are still received.
 
-        Where the injection keeps (see `ProbeInjector.open`) this may only be asked for all probes at once.
+        Where the injection keeps (see `ProbeInjector.open`) those that stay miss no hit, and none is counted twice.
         """
         ...
 
@@ -104,6 +104,14 @@ class Injection(Protocol):
         """Say what is now known of the probes beside their hits, for the whole table.
 
         That is `opportunities`, and `blind` for those shown unable to fire. Cheap enough to be called each step.
+        """
+        ...
+
+    def cost(self) -> NDArray[np.float64]:
+        """Return the CPU seconds that each probe has cost its targets so far, shape (len(probes),).
+
+        That is an estimate of what the threads that hit the probe spent on it, counted or not; it never falls. NaN where
+        the backend cannot tell. Cheap enough to be called each step.
         """
         ...
 

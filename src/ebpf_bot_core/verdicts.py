@@ -38,8 +38,8 @@ class Verdict(enum.IntEnum):
 class Reason(enum.IntEnum):
     """Why a probe has not fired: a code that programs compare, and a hint that people follow.
 
-    The numbers are stored, so they are never reused; within one verdict the higher number is kept when two
-    pieces of evidence differ.
+    The numbers are stored, so they are never reused; within one verdict the reason of the higher `rank` is kept when
+    two pieces of evidence differ.
     """
 
     hint: str
@@ -91,6 +91,12 @@ class Reason(enum.IntEnum):
     )
     BINARY_REPLACED = (60, "the file was replaced after attaching; start the run again")
     OTHER_FILE = (65, "a covered process runs another file at this path; expect that one as well")
+
+    @property
+    def rank(self) -> int:
+        """The number, except that `BUDGET` outranks all: what was seen of a probe that the budget took off is not all."""
+        # One byte holds a reason, so nothing can be above it.
+        return 255 if self is Reason.BUDGET else int(self)
 
     @property
     def code(self) -> str:

@@ -60,6 +60,9 @@ class OwnInjection:
     def inspect(self) -> Evidence:
         return Evidence.pending(self.probes)
 
+    def cost(self) -> np.ndarray:
+        return np.full(len(self.probes), np.nan)
+
     def follow(self) -> AbstractContextManager[None]:
         return nullcontext()
 

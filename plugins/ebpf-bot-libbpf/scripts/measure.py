@@ -4,7 +4,8 @@
     measure.py [--functions 2000] [--calls 200000] [--rounds 5]
 
 Needs gcc and the privileges of the backend. The variants take turns, and the median of the rounds is shown, since a
-machine's speed changes from one minute to the next: compare figures of one run only.
+machine's speed changes from one minute to the next: compare figures of one run only. What the target takes is its CPU
+time; "adds" is the median of the differences to the first variant of the same round.
 """
 
 from __future__ import annotations
@@ -41,10 +42,10 @@ long probed(long x);
 int main(int c, char **v) {
     long calls = atol(v[2]), x = 1;
     struct timespec a, b;
-    clock_gettime(CLOCK_MONOTONIC, &a);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &a);
     if (v[1][0] == 'f') for (long i = 0; i < calls; i++) x = probed(x);
     else for (long i = 0; i < calls; i++) x += syscall(SYS_getppid);
-    clock_gettime(CLOCK_MONOTONIC, &b);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &b);
     printf("%%.1f", ((b.tv_sec - a.tv_sec) * 1e9 + b.tv_nsec - a.tv_nsec) / calls);
     return x == 0;
 }
@@ -66,6 +67,7 @@ def main() -> int:
         _show("attach and detach", _rounds(options.rounds, bench.attaching(options.functions)), "ms")
         _show("one call of a function that begins with nop", _rounds(options.rounds, bench.hits()), "ns")
         _show("one getppid()", _rounds(options.rounds, bench.system_calls()), "ns")
+        _show("what is estimated of what a hit adds", _rounds(options.rounds, bench.estimates()), "x ")
     return 0
 
 
@@ -142,6 +144,24 @@ class Bench:
             ),
         }
 
+    def estimates(self) -> dict[str, Callable[[], float]]:
+        """Return variants that tell the estimated cost of a hit in parts of the measured one."""
+
+        def ratio(probe: str, what: str) -> float:
+            bare = self._run(what)
+            with self._open(ProbeTable((probe,)), Scope.COMMAND) as injection:
+                injection.attach(np.arange(1))
+                with injection.follow():
+                    process = self._start(what)
+                added = _figure(process) - bare
+                return float(injection.cost()[0]) / self._calls * 1e9 / added
+
+        return {
+            "entry": lambda: ratio(f"uprobe:{self._target}:probed", "function"),
+            "return": lambda: ratio(f"uretprobe:{self._target}:probed", "function"),
+            "getppid": lambda: ratio("syscall:getppid", "syscall"),
+        }
+
     def _open(self, probes: ProbeTable, scope: Scope) -> LibbpfInjection:
         return self._injector.open(probes, scope=scope, mode=Mode.COUNT, keep=True)
 
@@ -187,9 +207,12 @@ def _rounds(rounds: int, variants: dict[str, Callable[[], float]]) -> dict[str, 
 
 def _show(title: str, figures: dict[str, list[float]], unit: str) -> None:
     sys.stdout.write(f"{title}\n")
+    first = next(iter(figures.values()))
     for name, values in figures.items():
         middle, low, high = statistics.median(values), min(values), max(values)
-        sys.stdout.write(f"  {name:<34}{middle:10.1f} {unit}   ({low:.1f} to {high:.1f})\n")
+        added = statistics.median(value - bare for value, bare in zip(values, first, strict=True))
+        beside = "" if values is first or unit == "x " else f"   adds {added:.2f}"
+        sys.stdout.write(f"  {name:<34}{middle:10.2f} {unit}   ({low:.2f} to {high:.2f}){beside}\n")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import pytest
 from ebpf_bot_libbpf.attaching import code_places
 from ebpf_bot_libbpf.kernel.kernel_error import KernelError
 
-from ebpf_bot_core import BackendError, Reason, Scope, Verdict
+from ebpf_bot_core import Reason, Scope, Verdict
 
 pytestmark = pytest.mark.live
 
@@ -274,15 +274,6 @@ def test_a_file_that_is_overwritten_in_place_loses_its_probes_before_they_harm_i
         assert trial.run(target).stdout == b"intact\n"
         again = trial.injection.attach(trial.rows)
         assert set(again.columns["reason"]) == {Reason.BINARY_REPLACED}
-
-
-def test_where_every_hit_counts_probes_are_not_taken_off_one_by_one(bench, build):
-    target = build(many_functions(10))
-    with bench.trial(f"uprobe:{target}:f0*") as trial:
-        with pytest.raises(BackendError, match="all at once"):
-            trial.injection.detach(trial.rows[:1])
-        trial.run(target)
-        assert trial.hits() == {f"f{i:05d}": i % 5 for i in range(10) if i % 5}
 
 
 def test_a_kernel_without_uprobe_multi_is_told_once_and_not_searched(bench, many, monkeypatch):

@@ -182,13 +182,3 @@ def test_one_command_is_followed_at_a_time() -> None:
         pass
     with injection.follow():
         pass
-
-
-def test_kept_probes_are_detached_all_at_once() -> None:
-    injection = open_(PROBE, OTHER, keep=True)
-    attach(injection)
-    with pytest.raises(BackendError, match="all of them"):
-        injection.detach(np.array([0]))
-    assert tick(injection) == {PROBE, OTHER}
-    injection.detach(np.array([1, 0]))
-    assert tick(injection) == set()

@@ -67,6 +67,12 @@ class _CoveringCommand(click.Command):
 @click.option("--keep", is_flag=True, help="Leave fired probes attached and count every hit.")
 @click.option("--for", "seconds", type=duration, metavar="TIME", help="Stop after 30s, 500ms, 5m or 1h.")
 @click.option("--fail-under", type=percent, metavar="PCT", help="Exit with 1 under this coverage.")
+@click.option(
+    "--max-overhead",
+    type=percent,
+    metavar="PCT",
+    help="Take off the costliest probes where all cost more of a CPU.  [default: the plan's, none]",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the policy's chance.")
 @click.option(
     "--json", "as_json", is_flag=True, help="One JSON document on stdout; CMD's own stdout goes to stderr."
@@ -126,6 +132,9 @@ def _plan(path: str | None, expect: tuple[str, ...], options: dict[str, Any]) ->
         stages = attrs.evolve(stages, policy=StageChoice(options["policy"]))
     if options["store"]:
         stages = attrs.evolve(stages, store=options["store"])
+    budget = plan.budget
+    if options["max_overhead"] is not None:
+        budget = attrs.evolve(budget, max_overhead=options["max_overhead"])
     fail_under: Percent | None = options["fail_under"]
     goal = plan.goal if fail_under is None else Goal(fail_under)
-    return attrs.evolve(plan, stages=stages, goal=goal)
+    return attrs.evolve(plan, stages=stages, budget=budget, goal=goal)

@@ -30,6 +30,17 @@ class CoverageDocument:
     coverage: CoverageMap
     backends: tuple[str | None, ...]
 
+    @property
+    def overhead_ratio(self) -> float | None:
+        """The share of one CPU that the probes cost their targets, over all runs that know; None where none does."""
+        known = [
+            (run.overhead_ratio * run.seconds, run.seconds)
+            for run in self.runs
+            if run.overhead_ratio is not None
+        ]
+        cost, seconds = (sum(column) for column in zip(*known, strict=True)) if known else (0.0, 0.0)
+        return cost / seconds if seconds else None
+
     @classmethod
     def of(cls, runs: Sequence[tuple[Run, Evidence]]) -> CoverageDocument:
         """Fold runs and their evidence, oldest first."""

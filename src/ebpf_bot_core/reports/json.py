@@ -33,7 +33,6 @@ class JsonReport:
 def _head(document: CoverageDocument) -> dict[str, Any]:
     newest = document.runs[-1]
     coverage = document.coverage
-    ratio = coverage.ratio
     totals = coverage.totals
     return {
         "schema": SCHEMA,
@@ -47,8 +46,9 @@ def _head(document: CoverageDocument) -> dict[str, Any]:
         "totals": {
             "expected": coverage.expected,
             **{verdict.label: totals[verdict] for verdict in reversed(Verdict)},
+            "overhead_ratio": _ratio(document.overhead_ratio),
         },
-        "ratio": None if ratio is None else round(ratio, 6),
+        "ratio": _ratio(coverage.ratio),
         "signals": coverage.signals,
         "signals_lost": coverage.evidence.signals_lost,
     }
@@ -66,6 +66,7 @@ def _run(run: Run) -> dict[str, Any]:
         "command": list(run.command),
         "exit_status": run.exit_status,
         "finished": run.finished,
+        "overhead_ratio": _ratio(run.overhead_ratio),
         "trace_id": run.trace_id or None,
     }
 
@@ -81,8 +82,13 @@ def _probe(row: ProbeEvidence, backend: str | None) -> dict[str, Any]:
         "last_fired": _time(row.last_fired),
         "live_seconds": round(row.live_seconds, 6),
         "opportunities": row.opportunities,
+        "cost_seconds": round(row.cost_seconds, 9),
         "backend": backend,
     }
+
+
+def _ratio(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
 
 
 def _time(ns: int | None) -> str | None:

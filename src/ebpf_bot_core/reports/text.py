@@ -37,6 +37,9 @@ class TextReport:
         console = Console(file=stream, width=width, highlight=False, soft_wrap=False, emoji=False)
         console.print(_headline(document))
         console.print(_origin(document), style="bright_black")
+        cost = _cost(document)
+        if cost:
+            console.print(cost, style="bright_black")
         console.print()
         console.print(_totals(document))
         gaps = _gaps(document)
@@ -74,6 +77,15 @@ def _origin(document: CoverageDocument) -> str:
         f"plan {newest.plan_name} · backend {', '.join(backends)}{simulated} · {runs}"
         f" · kernel {newest.host.kernel}{command}{unfinished}"
     )
+
+
+def _cost(document: CoverageDocument) -> str:
+    ratio = document.overhead_ratio
+    if ratio is None:
+        return ""
+    costs = document.coverage.evidence.columns["cost_ns"]
+    most = f", most of it: {document.coverage.evidence.probes[int(costs.argmax())]}" if costs.any() else ""
+    return f"the probes cost the target about {ratio:.1%} of a CPU{most}"
 
 
 def _totals(document: CoverageDocument) -> Table:

@@ -11,6 +11,7 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+from opentelemetry.trace import Span
 
 from ebpf_bot_core.coverage import CoverageBot, CoverageMap
 from ebpf_bot_core.errors import blame
@@ -30,7 +31,15 @@ from ebpf_bot_core.telemetry import names
 from ebpf_bot_core.telemetry.instruments import Instruments, sample, totals_json
 from ebpf_bot_core.verdicts import Verdict
 
-__all__ = ["TracedInjector", "TracedProcessor", "TracedReceiver", "TracedStore", "decide", "get_coverage"]
+__all__ = [
+    "TracedInjector",
+    "TracedProcessor",
+    "TracedReceiver",
+    "TracedStore",
+    "decide",
+    "end_step",
+    "get_coverage",
+]
 
 
 def get_coverage(bot: CoverageBot, instruments: Instruments) -> CoverageMap:
@@ -63,6 +72,15 @@ def decide(
         span.set_attribute(names.DECISION_SEED, decision.seed)
         span.add_event(names.PROBE_DECIDED, {names.CHOSEN_PROBE: decision.next_probe})
         return decision
+
+
+def end_step(span: Span, bot: CoverageBot, decision: Decision) -> None:
+    """Say on a step's span what it came to."""
+    fired = np.flatnonzero(bot.evidence.fired)
+    span.set_attribute(names.PIPELINE_COVERAGE_COUNT, len(fired))
+    names_fired = sample([bot.probes[row] for row in fired[:100].tolist()])
+    span.set_attribute(names.PIPELINE_COVERAGE_SIGNALS, names_fired)
+    span.set_attribute(names.PIPELINE_NEXT_PROBE, decision.next_probe)
 
 
 class TracedInjector:
@@ -130,6 +148,11 @@ class TracedInjection:
         """Pass on; it is cheap enough to need no span of its own."""
         with self._instruments.counting(names.INJECT), blame("injector", self._plugin):
             return self.inner.inspect()
+
+    def cost(self) -> NDArray[np.float64]:
+        """Pass on; likewise."""
+        with self._instruments.counting(names.INJECT), blame("injector", self._plugin):
+            return self.inner.cost()
 
     @contextmanager
     def follow(self) -> Iterator[None]:

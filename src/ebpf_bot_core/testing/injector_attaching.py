@@ -81,7 +81,7 @@ class AttachingTests(InjectorHost):
     def test_detached_probes_do_not_fire(
         self, injector: ProbeInjector, receiver: SignalReceiver, probes: ProbeTable, mode: Mode
     ) -> None:
-        """What fires after detach has returned is not counted; with hits kept, that is for all at once."""
+        """What fires after detach has returned is not counted."""
         for keep in (False, True):
             with injector.open(probes, scope=Scope.HOST, mode=mode, keep=keep) as injection:
                 injection.attach(rows(probes))
@@ -98,6 +98,35 @@ class AttachingTests(InjectorHost):
             injection.detach(rows(probes, probes[0]))
             self.trigger(injection, probes, 2)
             assert set(fired(self.received(receiver, injection, len(probes) - 1))) == set(probes[1:])
+
+    def test_those_that_stay_are_counted_exactly(
+        self, injector: ProbeInjector, receiver: SignalReceiver, probes: ProbeTable, mode: Mode
+    ) -> None:
+        """Where hits are kept, detaching some probes costs the others no hit and adds none."""
+        with injector.open(probes, scope=Scope.HOST, mode=mode, keep=True) as injection:
+            injection.attach(rows(probes))
+            self.trigger(injection, probes, 2)
+            injection.detach(rows(probes, probes[0]))
+            self.trigger(injection, probes, 3)
+            expected = {probes[0]: 2, **dict.fromkeys(probes[1:], 5)}
+            received = fired(self.received(receiver, injection, sum(expected.values())))
+            self.expect_hits(received, expected)
+
+    def test_cost_never_falls(
+        self, injector: ProbeInjector, receiver: SignalReceiver, probes: ProbeTable, mode: Mode
+    ) -> None:
+        """Cost is one number a probe, not below 0 and never less than before; NaN where no one can tell."""
+        with injector.open(probes, scope=Scope.HOST, mode=mode, keep=True) as injection:
+            injection.attach(rows(probes))
+            before = injection.cost()
+            assert before.shape == (len(probes),)
+            self.trigger(injection, probes, 2)
+            self.received(receiver, injection, 2 * len(probes))
+            after = injection.cost()
+            known = ~np.isnan(after)
+            assert (known == ~np.isnan(before)).all()
+            assert (before[known] >= 0).all()
+            assert (after[known] >= before[known]).all()
 
     def test_hits_before_detach_are_still_received(
         self, injector: ProbeInjector, receiver: SignalReceiver, probes: ProbeTable, mode: Mode

@@ -57,6 +57,7 @@ def sample_run(number: int = 0, **changes: Any) -> Run:
         exit_status=130,
         finished=True,
         trace_id="0af7651916cd43dd8448eb211c80319c",
+        overhead_ratio=0.0125,
     )
     return attrs.evolve(run, **changes)
 
@@ -79,6 +80,7 @@ def sample_evidence(probes: ProbeTable, *, hits: int = 1, signals_lost: int = 0)
     fired["last_fired"] = _NOW + hits
     columns["live_ns"] = 1_000_000_000
     columns["opportunities"] = 1
+    columns["cost_ns"] = 700 * columns["hits"]
     return Evidence(probes, columns, signals_lost=signals_lost)
 
 
@@ -135,13 +137,14 @@ def evidence(draw: st.DrawFn, probes: ProbeTable | None = None) -> Evidence:
 def _standings(draw: st.DrawFn) -> tuple[int, ...]:
     verdict = draw(st.sampled_from(Verdict))
     live, opportunities = draw(st.integers(0, 2**50)), draw(st.integers(0, 3))
+    cost = draw(st.integers(0, 2**50))
     if verdict is not Verdict.FIRED:
         # Few values, so that two pieces of evidence often agree in one column and differ in the next.
         reason = draw(st.sampled_from([Reason.NOT_EXAMINED, Reason.BUDGET, Reason.NOT_CALLED]))
-        return verdict, reason, 0, 0, 0, live, opportunities
+        return verdict, reason, 0, 0, 0, live, opportunities, cost
     hits = draw(st.integers(1, 3) | st.integers(1, 2**50))
     first = draw(st.integers(1, 9) | st.integers(1, 2**62))
-    return verdict, Reason.NONE, hits, first, first + draw(st.integers(0, 9)), live, opportunities
+    return verdict, Reason.NONE, hits, first, first + draw(st.integers(0, 9)), live, opportunities, cost
 
 
 _FIELD_TYPES: Final = ("?", "<i4", "<u8", ">u2", "<f4", "<f8", "S5", "U3", "V3", "(2,)<u8")
@@ -205,4 +208,5 @@ def runs() -> st.SearchStrategy[Run]:
         exit_status=st.none() | st.integers(0, 255),
         finished=st.booleans(),
         trace_id=text,
+        overhead_ratio=st.none() | st.floats(0, 1e3),
     )

@@ -87,6 +87,11 @@ class LogInjection:
         self._check_open()
         return Evidence.pending(self.probes)
 
+    def cost(self) -> NDArray[np.float64]:
+        """Say that no one knows what the probes cost."""
+        self._check_open()
+        return np.full(len(self.probes), np.nan)
+
     @contextlib.contextmanager
     def follow(self) -> Iterator[None]:
         """Do nothing: scope `HOST` has no one to follow."""

@@ -51,7 +51,9 @@ _LABELS: Final = {int(verdict): verdict.label for verdict in Verdict}
 _CODES: Final = {int(reason): reason.code for reason in Reason}
 _VERDICTS: Final = {label: number for number, label in _LABELS.items()}
 _REASONS: Final = {code: number for number, code in _CODES.items()}
-_COUNTED: Final = ("hits", "first_fired", "last_fired", "live_ns", "opportunities")
+_COUNTED: Final = ("hits", "first_fired", "last_fired", "live_ns", "opportunities", "cost_ns")
+_LATER: Final = ("cost_ns",)
+"""Those that records of earlier versions do not have; they are read as zeros."""
 _INTEGERS: Final = ("time", "count", "pid", "tid", "cpu")
 
 
@@ -120,6 +122,7 @@ class Record:
             exit_status=plain["exit_status"],
             finished=plain["finished"],
             trace_id=text["trace_id"],
+            overhead_ratio=plain.get("overhead_ratio"),
         )
 
     @property
@@ -135,7 +138,8 @@ class Record:
         columns["verdict"] = [_VERDICTS[label] for label in plain["verdict"]]
         columns["reason"] = [_REASONS[code] for code in plain["reason"]]
         for name in _COUNTED:
-            columns[name] = np.array(plain[name], EVIDENCE_DTYPE[name])
+            if name in plain or name not in _LATER:
+                columns[name] = np.array(plain[name], EVIDENCE_DTYPE[name])
         details = {i: unescape_string(text) for i, text in enumerate(plain["detail"]) if text}
         return Evidence(_table(plain["probes"]), columns, details, plain["signals_lost"])
 

@@ -17,10 +17,15 @@ class CountSource:
     """Count mode: turns the differences between two snapshots into a batch.
 
     A room for the other mode is made the same way: what its `drain` returns is all that a receiver needs.
+
+    Args:
+        keep: whether every hit is reported; else the first of each site, since what comes while a link follows on another
+            may have been counted twice.
     """
 
-    def __init__(self, probes: ProbeTable, sites: Sites, programs: Programs) -> None:
+    def __init__(self, probes: ProbeTable, sites: Sites, programs: Programs, *, keep: bool) -> None:
         self._probes = probes
+        self._keep = keep
         self._sites = sites
         self._programs = programs
         self._last = np.zeros(sites.size, np.uint64)
@@ -28,7 +33,9 @@ class CountSource:
 
     def drain(self) -> SignalBatch:
         """Return what has been counted since the last call; a probe's hits are those of all its sites."""
-        now = self._programs.counters.snapshot()
+        now = self._programs.counters.snapshot()[: self._sites.size]
+        if not self._keep:
+            now = np.minimum(now, 1)
         hits = (now - self._last)[self._sites.pair_site]
         pairs = np.flatnonzero(hits)
         self._last = now

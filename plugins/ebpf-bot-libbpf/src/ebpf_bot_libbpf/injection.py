@@ -15,11 +15,13 @@ from ebpf_bot_libbpf.attaching.attacher import Attacher, Refusal
 from ebpf_bot_libbpf.attaching.closing import Closer
 from ebpf_bot_libbpf.attaching.code_places import CodePlaces
 from ebpf_bot_libbpf.attaching.fates import Fates
+from ebpf_bot_libbpf.attaching.handover import Handover
 from ebpf_bot_libbpf.attaching.held_binary import Fate, HeldBinary
 from ebpf_bot_libbpf.attaching.kernel_events import RawTracepoints, Syscalls, Tracepoints
 from ebpf_bot_libbpf.attaching.loads import LoadSite
 from ebpf_bot_libbpf.attaching.namesakes import Namesakes
 from ebpf_bot_libbpf.attaching.scope import CommandScope
+from ebpf_bot_libbpf.costing.costs import Costs
 from ebpf_bot_libbpf.counting import CountSource
 from ebpf_bot_libbpf.inspection import Inspection
 from ebpf_bot_libbpf.kernel.programs import Programs
@@ -60,11 +62,13 @@ class LibbpfInjection:
     ) -> None:
         self.probes = probes
         self.closed = False
-        self.source = CountSource(probes, sites, programs)
+        self.source = CountSource(probes, sites, programs, keep=keep)
         self._sites = sites
         self._programs = programs
         self._keep = keep
         self._closer = Closer()
+        self._costs = Costs(sites, programs, self._closer)
+        self._handover = Handover(programs, self._closer, exact=keep)
         self._attached = np.zeros(len(probes), np.bool_)
         self._tried = np.zeros(len(probes), np.bool_)
         self._live = np.zeros(sites.size, np.bool_)
@@ -109,18 +113,17 @@ class LibbpfInjection:
         """Detach many probes at once.
 
         Those that have fired are out of it at once. Where others are among them, or every hit counts, this takes
-        until the kernel has let go of them, 30-60 ms, so that none is counted after it.
+        until the kernel has let go of them, 30-60 ms, so that none is counted after it. Where every hit counts it
+        takes as long again for each link that holds both some that go and some that stay.
         """
         self._refuse_if_closed()
         staying = self._attached.copy()
         staying[rows] = False
-        if self._keep and staying.any():
-            raise BackendError("probes whose every hit counts can only be detached all at once")
         self._look_after_binaries(at_once=True)
         leaving = self._live & ~self._sites.of_rows(staying)
         self._take_off(leaving)
         self._attached = staying
-        if self._keep or not self._programs.counters.snapshot()[leaving].all():
+        if self._keep or not self._programs.counters.snapshot()[: self._sites.size][leaving].all():
             self._closer.wait()
 
     def inspect(self) -> Evidence:
@@ -128,6 +131,11 @@ class LibbpfInjection:
         self._refuse_if_closed()
         self._look_after_binaries()
         return self._inspection.evidence(self._tried)
+
+    def cost(self) -> NDArray[np.float64]:
+        """Return the CPU seconds that each probe has cost so far: its hits, times what one costs on this machine."""
+        self._refuse_if_closed()
+        return self._costs.of_rows()
 
     def follow(self) -> AbstractContextManager[None]:
         """Cover the child that the calling thread starts within the context, from its exec on."""
@@ -164,7 +172,15 @@ class LibbpfInjection:
     def _attacher(self, group: SiteGroup) -> Attacher:
         if isinstance(group.kind, CodeKind):
             binary, on_return = self._binaries[group.kind.binary], group.kind.on_return
-            return CodePlaces(group, binary, self._programs, self._closer, on_return=on_return)
+            return CodePlaces(
+                group,
+                binary,
+                self._programs,
+                self._closer,
+                handover=self._handover,
+                costs=self._costs,
+                on_return=on_return,
+            )
         return _EVENTS[group.kind](group, self._programs, self._closer)
 
     def _outcome(self, rows: NDArray[np.intp]) -> Evidence:

@@ -47,7 +47,7 @@ class Inspection:
         which prove at least one chance. For an event of the kernel, how often a covered process executed a program,
         since each goes through the kernel all the time; where the whole host is covered, once.
         """
-        sites, counts = self._sites, self._programs.counters.snapshot()
+        sites, counts = self._sites, self._programs.counters.snapshot()[: self._sites.size]
         of_binary = sites.binary_of_row
         in_binary = of_binary >= 0
         ran = np.zeros(len(sites.binaries), np.uint64)

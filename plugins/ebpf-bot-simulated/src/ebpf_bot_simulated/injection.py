@@ -25,7 +25,7 @@ class SimulatedInjection:
 
     Without `keep` a probe disarms itself with its first hit, reported as a count of 1, until it is detached and
     attached again. In scope `COMMAND` nothing fires before a command was followed. What a caller may not do (use
-    after `close`, `follow` inside `follow`, detach only a part where hits are kept) is a `BackendError`.
+    after `close`, `follow` inside `follow`) is a `BackendError`.
 
     Attributes:
         probes: the table that all row numbers refer to.
@@ -65,6 +65,7 @@ class SimulatedInjection:
         self._armed = np.zeros(size, np.bool_)
         self._scripted = np.zeros(size, np.uint64)
         self._opportunities = np.zeros(size, np.uint64)
+        self._spent = np.full(size, np.nan if options.hit_cost is None else 0.0)
 
     def attach(self, rows: NDArray[np.intp]) -> Evidence:
         """Attach probes; those with a fault, and those beyond the limit, are refused."""
@@ -91,15 +92,8 @@ class SimulatedInjection:
     def detach(self, rows: NDArray[np.intp]) -> None:
         """Detach probes; what they have seen so far is still collected."""
         self._begin("detach")
-        left = self._attached.copy()
-        left[rows] = False
-        if self._keep and len(rows) and left.any():
-            raise BackendError(
-                "simulated: an injection that keeps probes detaches all of them or none",
-                hint="open it without keep to detach some",
-            )
-        self._attached = left
-        self._armed &= left
+        self._attached[rows] = False
+        self._armed[rows] = False
 
     def inspect(self) -> Evidence:
         """Return the opportunities of every probe, and `blind` where a probe was shown to be so."""
@@ -113,6 +107,11 @@ class SimulatedInjection:
                 known.columns["reason"][row] = fault.reason
                 known.details[row] = fault.detail
         return known
+
+    def cost(self) -> NDArray[np.float64]:
+        """Return what the hits have cost by the option `hit_cost`; NaN without it."""
+        self._check_open()
+        return self._spent.copy()
 
     @contextmanager
     def follow(self) -> Iterator[None]:
@@ -155,6 +154,7 @@ class SimulatedInjection:
         hits, self._scripted = self._scripted, np.zeros_like(self._scripted)
         hits[armed] += self._world.hits(armed, self._tick)
         self._opportunities += self._attached & self._world.runs & self._covered
+        self._spent += hits * (self._options.hit_cost or 0.0)
         rows = np.flatnonzero(hits)
         hits = hits[rows]
         lost = self._world.lost(rows, hits, self._tick)

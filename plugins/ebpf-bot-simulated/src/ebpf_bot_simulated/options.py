@@ -85,6 +85,7 @@ class SimulatedOptions:
         fail_at: calls that fail as a whole with a `BackendError`, as `{ receive = 3 }` for the third.
         binaries: more simulated programs and libraries: absolute path to number of functions, which are named
             `function_0` and so on.
+        hit_cost: the CPU seconds that each hit costs, counted or lost; None: what probes cost is not known.
         wait: whether `receive` takes the time it is given, as on a real host. False: it returns at once.
         start_time: ns since the Unix epoch at which simulated time begins, for signals that are the same to the
             byte; a tick is then 100 ms. 0: signals bear the time of the real clock.
@@ -99,5 +100,6 @@ class SimulatedOptions:
     attach_limit: int | None = attrs.field(default=None, validator=_between(0, math.inf))
     fail_at: Mapping[str, int] = attrs.field(factory=dict, validator=_calls)
     binaries: Mapping[str, int] = attrs.field(factory=dict, validator=_binaries)
+    hit_cost: float | None = attrs.field(default=None, validator=_between(0, 1))
     wait: bool = True
     start_time: int = attrs.field(default=0, validator=_between(0, 2**62))

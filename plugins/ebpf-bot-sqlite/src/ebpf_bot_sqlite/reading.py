@@ -21,6 +21,7 @@ from ebpf_bot_core import (
     unescape_string,
 )
 from ebpf_bot_sqlite.appended import appended_dtype, from_json
+from ebpf_bot_sqlite.later import selected
 from ebpf_bot_sqlite.rows import EVIDENCE_COLUMNS, RUN_COLUMNS, evidence_of, run_of
 
 __all__ = ["SavedSignals", "read_evidence", "read_runs"]
@@ -34,7 +35,8 @@ _PLAIN: Final = ("time", "count", "pid", "tid", "cpu")
 
 def read_runs(connection: sqlite3.Connection) -> list[Run]:
     """Return all runs in the order in which they started."""
-    rows = connection.execute(f"SELECT {', '.join(RUN_COLUMNS)} FROM runs ORDER BY started, number")  # noqa: S608
+    columns = selected(connection, "runs", RUN_COLUMNS)
+    rows = connection.execute(f"SELECT {columns} FROM runs ORDER BY started, number")  # noqa: S608
     return [run_of(row) for row in rows]
 
 
@@ -42,7 +44,7 @@ def read_evidence(connection: sqlite3.Connection, run_id: str) -> Evidence:
     """Return the evidence of a run; StoreError if it is not there."""
     number, signals_lost = _find(connection, run_id)
     rows = connection.execute(
-        f"SELECT probes.name, {', '.join(EVIDENCE_COLUMNS)} FROM evidence "  # noqa: S608
+        f"SELECT probes.name, {selected(connection, 'evidence', EVIDENCE_COLUMNS)} FROM evidence "  # noqa: S608
         "JOIN probes ON probes.number = evidence.probe WHERE run = ? ORDER BY probe",
         (number,),
     ).fetchall()

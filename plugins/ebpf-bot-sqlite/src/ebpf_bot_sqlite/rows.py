@@ -41,6 +41,7 @@ RUN_COLUMNS: Final = (
     "exit_status",
     "finished",
     "trace_id",
+    "overhead_ratio",
 )
 
 EVIDENCE_COLUMNS: Final = (*(EVIDENCE_DTYPE.names or ()), "detail")
@@ -62,6 +63,7 @@ def run_row(run: Run) -> Row:
         run.exit_status,
         run.finished,
         escape_string(run.trace_id),
+        run.overhead_ratio,
     )
 
 
@@ -87,6 +89,7 @@ def run_of(row: Row) -> Run:
         exit_status=value["exit_status"],
         finished=bool(value["finished"]),
         trace_id=unescape_string(value["trace_id"]),
+        overhead_ratio=value["overhead_ratio"],
     )
 
 

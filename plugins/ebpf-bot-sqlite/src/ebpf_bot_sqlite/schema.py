@@ -8,6 +8,7 @@ from importlib import resources
 from typing import Final
 
 from ebpf_bot_core import Reason, StoreError, Verdict
+from ebpf_bot_sqlite.later import add_columns
 
 __all__ = ["APPLICATION_ID", "VERSION", "State", "create", "state_of"]
 
@@ -56,6 +57,9 @@ def state_of(connection: sqlite3.Connection, path: str) -> State:
 
 def create(connection: sqlite3.Connection) -> None:
     """Make what is missing of the tables and views, and write down today's words for verdicts and reasons."""
+    connection.execute("BEGIN IMMEDIATE")
+    add_columns(connection)
+    connection.execute("COMMIT")
     statements = resources.files(__package__).joinpath("schema.sql").read_text(encoding="utf-8")
     # One script, since executescript would commit a transaction that was begun before it.
     connection.executescript(

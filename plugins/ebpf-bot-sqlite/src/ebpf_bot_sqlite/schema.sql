@@ -35,7 +35,8 @@ CREATE TABLE IF NOT EXISTS runs (
     exit_status INTEGER,                -- NULL: it runs, or there was no command
     finished INTEGER NOT NULL,          -- 0: it runs, or was killed
     trace_id TEXT NOT NULL,
-    signals_lost INTEGER NOT NULL
+    signals_lost INTEGER NOT NULL,
+    overhead_ratio REAL                 -- share of a CPU that the probes cost; NULL: not known
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS evidence (
@@ -49,6 +50,7 @@ CREATE TABLE IF NOT EXISTS evidence (
     last_fired INTEGER NOT NULL,        -- 0: it has not fired
     live_ns INTEGER NOT NULL,
     opportunities INTEGER NOT NULL,
+    cost_ns INTEGER NOT NULL DEFAULT 0, -- CPU time that it cost its targets, estimated
     PRIMARY KEY (run, probe)
 ) STRICT, WITHOUT ROWID;
 
@@ -82,7 +84,11 @@ WITH
     ranked AS (
         SELECT
             probe, verdict, reason, detail,
-            row_number() OVER (PARTITION BY probe ORDER BY verdict DESC, reason DESC, detail DESC) AS place
+            row_number() OVER (
+                PARTITION BY probe
+                -- What the budget took off (2) was not seen whole, whatever else is said of it.
+                ORDER BY verdict DESC, iif(reason = 2, 255, reason) DESC, detail DESC
+            ) AS place
         FROM evidence
     ),
     summed AS (
@@ -93,6 +99,7 @@ WITH
             max(nullif(last_fired, 0)) AS last_fired,
             sum(live_ns) / 1e9 AS live_seconds,
             sum(opportunities) AS opportunities,
+            sum(cost_ns) / 1e9 AS cost_seconds,
             count(*) AS runs
         FROM evidence
         GROUP BY probe
@@ -107,7 +114,8 @@ SELECT
     strftime('%Y-%m-%dT%H:%M:%fZ', summed.last_fired / 1e9, 'unixepoch') AS last_fired,
     summed.live_seconds AS live_seconds,
     summed.opportunities AS opportunities,
-    summed.runs AS runs
+    summed.runs AS runs,
+    summed.cost_seconds AS cost_seconds
 FROM summed
 JOIN ranked ON ranked.probe = summed.probe AND ranked.place = 1
 JOIN probes ON probes.number = summed.probe
@@ -163,7 +171,8 @@ SELECT
     judged.fired * 1.0 / nullif(judged.expected - judged.excluded, 0) AS ratio,
     coalesce(judged.hits, 0) AS hits,
     coalesce(saved.signals, 0) AS signals,
-    runs.signals_lost AS signals_lost
+    runs.signals_lost AS signals_lost,
+    runs.overhead_ratio AS overhead_ratio
 FROM runs
 LEFT JOIN judged ON judged.run = runs.number
 LEFT JOIN saved ON saved.run = runs.number

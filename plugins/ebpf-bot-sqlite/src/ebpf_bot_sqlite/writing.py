@@ -10,7 +10,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ebpf_bot_core import SIGNAL_DTYPE, Evidence, Run, SignalBatch, StoreError, escape_bytes, escape_string
+from ebpf_bot_core import (
+    SIGNAL_DTYPE,
+    Evidence,
+    Reason,
+    Run,
+    SignalBatch,
+    StoreError,
+    escape_bytes,
+    escape_string,
+)
 from ebpf_bot_sqlite.appended import describe, to_json
 from ebpf_bot_sqlite.rows import EVIDENCE_COLUMNS, RUN_COLUMNS, evidence_rows, run_row
 
@@ -23,6 +32,13 @@ _KEEP_RUN: Final = (
     "signals_lost = max(signals_lost, excluded.signals_lost) RETURNING number"
 )
 
+
+def _rank(reason: str) -> str:
+    """Return the expression for the rank of a reason, `Reason.rank`."""
+    budget = Reason.BUDGET
+    return f"iif({reason} = {int(budget)}, {budget.rank}, {reason})"
+
+
 _JOIN_EVIDENCE: Final = f"""
 INSERT INTO evidence (run, probe, {", ".join(EVIDENCE_COLUMNS)})
 VALUES (?, ?, {", ".join("?" * len(EVIDENCE_COLUMNS))})
@@ -30,11 +46,11 @@ ON CONFLICT (run, probe) DO UPDATE SET
     -- Verdict, reason and detail climb as one, compared in this order.
     verdict = max(verdict, excluded.verdict),
     reason = CASE
-        WHEN (excluded.verdict, excluded.reason) > (verdict, reason) THEN excluded.reason
+        WHEN (excluded.verdict, {_rank("excluded.reason")}) > (verdict, {_rank("reason")}) THEN excluded.reason
         ELSE reason
     END,
     detail = CASE
-        WHEN (excluded.verdict, excluded.reason, excluded.detail) > (verdict, reason, detail)
+        WHEN (excluded.verdict, {_rank("excluded.reason")}, excluded.detail) > (verdict, {_rank("reason")}, detail)
         THEN excluded.detail
         ELSE detail
     END,
@@ -44,7 +60,8 @@ ON CONFLICT (run, probe) DO UPDATE SET
     ),
     last_fired = max(last_fired, excluded.last_fired),
     live_ns = max(live_ns, excluded.live_ns),
-    opportunities = max(opportunities, excluded.opportunities)
+    opportunities = max(opportunities, excluded.opportunities),
+    cost_ns = max(cost_ns, excluded.cost_ns)
 """  # noqa: S608 - likewise
 """`Evidence.join`, for one row."""
 

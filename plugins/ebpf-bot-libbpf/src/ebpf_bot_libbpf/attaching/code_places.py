@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import errno
 import platform
+from functools import partial
 from typing import Final
 
+import attrs
 import numpy as np
 from numpy.typing import NDArray
 
 from ebpf_bot_core import Reason
 from ebpf_bot_libbpf.attaching.attacher import Refusal
 from ebpf_bot_libbpf.attaching.closing import Closer
+from ebpf_bot_libbpf.attaching.handover import Handover
 from ebpf_bot_libbpf.attaching.held_binary import HeldBinary
 from ebpf_bot_libbpf.attaching.isolation import isolate
+from ebpf_bot_libbpf.costing.costs import Costs
+from ebpf_bot_libbpf.costing.places import LONGEST, places
 from ebpf_bot_libbpf.features import try_uprobe_multi
 from ebpf_bot_libbpf.kernel import syscalls
 from ebpf_bot_libbpf.kernel.descriptors import refuse_if_scarce
@@ -23,10 +28,23 @@ from ebpf_bot_libbpf.sites import SiteGroup
 
 __all__ = ["CodePlaces"]
 
-_LINK_LIMIT: Final = 1 << 20
-"""MAX_UPROBE_MULTI_CNT: how many places one link can hold."""
+_PLACES: Final = 1 << 20
+"""How many places one link can hold: MAX_UPROBE_MULTI_CNT."""
 _NOT_OF_A_PLACE: Final = (Reason.PERMISSION, Reason.KERNEL_CONFIG, Reason.ATTACH_LIMIT)
 """What has nothing to do with the place that was to be probed."""
+
+
+@attrs.frozen(eq=False)
+class _Link:
+    """A link on some members.
+
+    Attributes:
+        number: the upper half of its cookies.
+    """
+
+    fd: int
+    number: int
+    members: NDArray[np.intp]
 
 
 class CodePlaces:
@@ -36,43 +54,58 @@ class CodePlaces:
     """
 
     def __init__(
-        self, group: SiteGroup, binary: HeldBinary, programs: Programs, closer: Closer, *, on_return: bool
+        self,
+        group: SiteGroup,
+        binary: HeldBinary,
+        programs: Programs,
+        closer: Closer,
+        *,
+        handover: Handover,
+        costs: Costs,
+        on_return: bool,
     ) -> None:
         self._on_return = on_return
         self._binary = binary
         self._programs = programs
         self._closer = closer
+        self._handover = handover
+        self._costs = costs
         self._offsets = np.array(group.keys, np.uint64)
         self._semaphores = np.array([group.semaphores.get(key, 0) for key in group.keys], np.uint64)
         self._first = group.first
-        self._attached = np.zeros(len(self._offsets), np.bool_)
-        self._links: list[int] = []
+        self._links: list[_Link] = []
 
     def attach(self, members: NDArray[np.intp]) -> dict[int, Refusal]:
         """Attach members; those that the kernel refuses are found and left out."""
         refusal = self._binary.open()
         if refusal is not None:
             return dict.fromkeys(members.tolist(), refusal)
+        code = self._binary.code(self._offsets[members], LONGEST)
+        self._costs.place(members + self._first, places(code), on_return=self._on_return)
         with self._binary.mapped():
             refused = self._attach_most(members)
-        self._attached[members] = True
-        self._attached[list(refused)] = False
         return {member: self._locate(member, why) for member, why in refused.items()}
 
     def detach(self, members: NDArray[np.intp]) -> None:
-        """Step off members: first a link on those that stay, then the old ones are closed."""
-        staying = self._attached.copy()
-        staying[members] = False
-        old = self._links
-        self._links = self._link(np.flatnonzero(staying))
-        self._attached = staying
-        self._closer.close(old)
+        """Step off members: each link that holds some is followed by one on those of its places that stay."""
+        leaving = np.zeros(len(self._offsets), np.bool_)
+        leaving[members] = True
+        for link in list(self._links):
+            staying = link.members[~leaving[link.members]]
+            if len(staying) == len(link.members):
+                continue
+            if len(staying):
+                attach = partial(self._attach_hits, staying)
+                fd, number = self._handover.replace(link.fd, link.number, attach)
+                self._links.append(_Link(fd, number, staying))
+            else:
+                self._closer.close([link.fd])
+            self._links.remove(link)
 
     def close(self) -> None:
         """Begin to detach all."""
-        self._closer.close(self._links)
+        self._closer.close([link.fd for link in self._links])
         self._links = []
-        self._attached[:] = False
 
     def _attach_most(self, members: NDArray[np.intp]) -> dict[int, Refusal]:
         """Link all members that can be; return those that cannot."""
@@ -94,27 +127,30 @@ class CodePlaces:
             return refused | dict.fromkeys(accepted.tolist(), Refusal.of(error))
         return refused
 
-    def _link(self, members: NDArray[np.intp]) -> list[int]:
-        links: list[int] = []
+    def _link(self, members: NDArray[np.intp]) -> list[_Link]:
+        links: list[_Link] = []
         try:
-            for start in range(0, len(members), _LINK_LIMIT):
-                part = members[start : start + _LINK_LIMIT]
-                links += [self._link_once(self._programs["uprobe_hit"], part)]
+            for start in range(0, len(members), _PLACES):
+                part, number = members[start : start + _PLACES], self._handover.number()
+                links.append(_Link(self._attach_hits(part, number), number, part))
         except KernelError:
-            self._closer.close(links)
+            self._closer.close([link.fd for link in links])
             raise
         return links
 
+    def _attach_hits(self, members: NDArray[np.intp], number: int) -> int:
+        return self._link_once(self._programs["uprobe_hit"], members, number)
+
     def _try(self, members: NDArray[np.intp]) -> None:
         """Attach and detach a program that does nothing, so that no hit is counted twice meanwhile."""
-        self._closer.close([self._link_once(self._programs["uprobe_trial"], members)])
+        self._closer.close([self._link_once(self._programs["uprobe_trial"], members, 0)])
 
-    def _link_once(self, program: int, members: NDArray[np.intp]) -> int:
+    def _link_once(self, program: int, members: NDArray[np.intp], number: int) -> int:
         return syscalls.attach_uprobes(
             program,
             self._binary.path,
             self._offsets[members],
-            (members + self._first).astype(np.uint64),
+            (members + self._first).astype(np.uint64) | np.uint64(number << 32),
             on_return=self._on_return,
             semaphores=self._semaphores[members],
         )

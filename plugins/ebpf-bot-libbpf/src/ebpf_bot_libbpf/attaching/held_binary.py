@@ -8,6 +8,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ebpf_bot_core import Reason
 from ebpf_bot_libbpf.attaching.attacher import Refusal
 from ebpf_bot_libbpf.kernel.descriptors import refuse_if_scarce
@@ -96,6 +99,11 @@ class HeldBinary:
         finally:
             for mapping in maps:
                 mapping.close()
+
+    def code(self, offsets: NDArray[np.uint64], size: int) -> NDArray[np.uint8]:
+        """Return `size` bytes from each of some offsets, shape (n, size), zeros behind the file's end."""
+        pieces = [os.pread(self._fd, size, offset).ljust(size, b"\0") for offset in offsets.tolist()]
+        return np.frombuffer(b"".join(pieces), np.uint8).reshape(-1, size)
 
     def close(self) -> None:
         """Close the file. May be called twice."""

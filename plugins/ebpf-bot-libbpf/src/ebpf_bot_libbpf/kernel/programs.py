@@ -8,14 +8,14 @@ from typing import Final
 
 from ebpf_bot_core import Scope
 from ebpf_bot_libbpf.kernel import syscalls
-from ebpf_bot_libbpf.kernel.counters import Counters
+from ebpf_bot_libbpf.kernel.counters import Counters, Notes
 from ebpf_bot_libbpf.kernel.lskel import LightSkeleton
 from ebpf_bot_libbpf.kernel.variables import Variables
 
 __all__ = ["Programs"]
 
 _ASSET: Final = ("bpf", "coverage.lskel")
-_COVERED_WORDS: Final = (1 << 22) // 64
+_THREAD_WORDS: Final = (1 << 22) // 64
 """One bit for each thread id that Linux can give."""
 
 
@@ -25,10 +25,12 @@ class Programs:
     Args:
         sites: how many counters there are.
         scope: whose hits count.
-        keep: whether every hit counts, or only the first one matters.
+        keep: whether no hit may be counted twice while one link follows on another.
 
     Attributes:
-        counters: what the programs have counted.
+        counters: what the programs have counted: one counter a site; in scope `COMMAND` then as many again, which hold
+            the hits out of scope of the places in code.
+        notes: what a handover needs, see `ebpf_bot_libbpf.attaching.handover`; one bit a thread.
         variables: their global variables.
 
     Raises:
@@ -37,11 +39,17 @@ class Programs:
 
     def __init__(self, sites: int, *, scope: Scope, keep: bool) -> None:
         in_command = scope is Scope.COMMAND
+        counters = 2 * sites if in_command else sites
         self._object = LightSkeleton.read(files(__package__).joinpath(*_ASSET)).load(
-            max_entries={"counts": sites, "covered": _COVERED_WORDS if in_command else 1},
-            constants={"keep": keep, "filter": in_command},
+            max_entries={
+                "counts": counters,
+                "covered": _THREAD_WORDS if in_command else 1,
+                "notes": _THREAD_WORDS if keep else 1,
+            },
+            constants={"keep": keep, "filter": in_command, "others": sites if in_command else 0},
         )
-        self.counters = Counters(self._object.maps["counts"], sites)
+        self.counters = Counters(self._object.maps["counts"], counters)
+        self.notes = Notes(self._object.maps["notes"], _THREAD_WORDS if keep else 1)
         self.variables = Variables(self._object.maps["bss"], self._object.variables["bss"])
 
     def __getitem__(self, name: str) -> int:
@@ -63,5 +71,6 @@ class Programs:
     def close(self) -> None:
         """Give the programs up; the kernel drops each once no link holds it. May be called twice."""
         self.counters.close()
+        self.notes.close()
         self.variables.close()
         self._object.close()

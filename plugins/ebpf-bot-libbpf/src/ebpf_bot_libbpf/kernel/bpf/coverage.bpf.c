@@ -9,6 +9,7 @@
  * Built ahead by scripts/build_objects.py; nothing here is compiled on the host that is probed.
  */
 #include "scope.bpf.h"
+#include "handover.bpf.h"
 
 #define SYSCALL_SLOTS 1024
 #define TS_COMPAT 0x0002 /* x86 asm/thread_info.h: a 32-bit syscall is active */
@@ -18,7 +19,8 @@ struct bpf_raw_tp_link {
 } __attribute__((preserve_access_index));
 
 /* Set before loading; the verifier drops the branches that it switches off. */
-const volatile bool keep; /* count every hit, not just the first */
+const volatile bool keep;	/* no hit may be counted twice, also while one link follows on another */
+const volatile __u32 others;	/* the counter that follows those of the sites; 0: hits out of scope are not counted */
 
 __u32 syscall_sites[SYSCALL_SLOTS]; /* by syscall number; 0: not watched */
 
@@ -30,16 +32,12 @@ struct {
 	__type(value, __u64);
 } counts SEC(".maps");
 
-static __always_inline void count(__u32 site, bool exact)
+static __always_inline void count(__u32 site)
 {
 	__u64 *counter = bpf_map_lookup_elem(&counts, &site);
 
-	if (!counter)
-		return;
-	if (exact)
+	if (counter)
 		__sync_fetch_and_add(counter, 1);
-	else if (!*counter) /* reading first leaves the cache line shared among the CPUs */
-		*counter = 1;
 }
 
 /*
@@ -50,8 +48,15 @@ static __always_inline void count(__u32 site, bool exact)
 SEC("kprobe.multi")
 int uprobe_hit(void *ctx)
 {
+	__u64 cookie = bpf_get_attach_cookie(ctx);
+	__u32 site = cookie;
+
+	if (keep && is_counted_already(cookie >> 32))
+		return 0;
 	if (in_scope())
-		count(bpf_get_attach_cookie(ctx), keep);
+		count(site);
+	else if (others) /* it cost the thread as much as a hit that counts */
+		count(others + site);
 	return 0;
 }
 
@@ -60,7 +65,7 @@ SEC("kprobe.multi")
 int uprobe_load(void *ctx)
 {
 	if (in_scope())
-		count(bpf_get_attach_cookie(ctx), true);
+		count(bpf_get_attach_cookie(ctx));
 	return 0;
 }
 
@@ -78,7 +83,7 @@ int raw_hit(void *ctx)
 {
 	/* Without this question a kernel before 6.10, which has no such cookies, would refuse the whole object. */
 	if (bpf_core_field_exists(struct bpf_raw_tp_link, cookie) && in_scope())
-		count(bpf_get_attach_cookie(ctx), keep);
+		count(bpf_get_attach_cookie(ctx));
 	return 0;
 }
 
@@ -86,15 +91,13 @@ SEC("tracepoint")
 int tracepoint_hit(void *ctx)
 {
 	if (in_scope())
-		count(bpf_get_attach_cookie(ctx), keep);
+		count(bpf_get_attach_cookie(ctx));
 	return 0;
 }
 
 /* A 64-bit program can make 32-bit syscalls (int $0x80), whose numbers mean something else. */
-static __always_inline bool is_compat_syscall(void)
+static __always_inline bool is_compat_syscall(struct task_struct *task)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
-
 	return bpf_core_field_exists(task->thread_info.status) && task->thread_info.status & TS_COMPAT;
 }
 
@@ -108,8 +111,8 @@ int syscall_hit(struct bpf_raw_tracepoint_args *ctx)
 	if (number >= SYSCALL_SLOTS)
 		return 0;
 	site = syscall_sites[number];
-	if (site && in_scope() && !is_compat_syscall())
-		count(site, keep);
+	if (site && in_scope() && !is_compat_syscall(bpf_get_current_task_btf()))
+		count(site);
 	return 0;
 }
 

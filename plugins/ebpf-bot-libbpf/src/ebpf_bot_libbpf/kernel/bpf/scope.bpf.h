@@ -40,7 +40,7 @@ struct {
 
 static __always_inline __u32 current_tid(void)
 {
-	return (__u32)bpf_get_current_pid_tgid();
+	return bpf_get_current_task_btf()->pid; /* one load, where bpf_get_current_pid_tgid() is a call more */
 }
 
 static __always_inline bool is_covered(__u32 tid)

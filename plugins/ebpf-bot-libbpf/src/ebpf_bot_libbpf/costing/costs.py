@@ -1,0 +1,62 @@
+"""What the probes of a table have cost their targets: hits, each times what one costs at its place."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ebpf_bot_libbpf.attaching.closing import Closer
+from ebpf_bot_libbpf.costing.calibration import HitCosts, calibrate
+from ebpf_bot_libbpf.kernel.programs import Programs
+from ebpf_bot_libbpf.points import RawTracepointPoint, SyscallPoint, TracepointPoint
+from ebpf_bot_libbpf.sites import CodeKind, SiteGroup, Sites
+
+__all__ = ["Costs"]
+
+_measured: list[HitCosts] = []
+"""What this process has calibrated, once; a machine does not change."""
+
+
+class Costs:
+    """Estimates what the probes have cost, from the counters of their sites.
+
+    Hits out of scope cost as much and are counted for it at places in code, not at events of the kernel. What a watched
+    syscall adds to all the others is not in it. The cost of a site that several probes share is shared between them.
+    """
+
+    def __init__(self, sites: Sites, programs: Programs, closer: Closer) -> None:
+        if not _measured:
+            _measured.append(calibrate(programs, closer))
+        self.hit_costs = _measured[0]
+        self._sites = sites
+        self._programs = programs
+        self._a_hit = np.full(sites.size, np.nan)
+        for group in sites.groups:
+            self._a_hit[group.first : group.end] = self._of_kind(group)
+        sharers = np.bincount(sites.pair_site, minlength=sites.size)
+        self._share = 1 / np.maximum(sharers, 1)[sites.pair_site]
+
+    def place(self, sites: NDArray[np.intp], places: NDArray[np.intp], *, on_return: bool) -> None:
+        """Say of what kind some places in code are, by `Place`; else they are taken for stepped ones."""
+        self._a_hit[sites] = self.hit_costs.places[places] + on_return * self.hit_costs.on_return
+
+    def of_rows(self) -> NDArray[np.float64]:
+        """Return the CPU seconds that each row has cost so far, shape (rows,); NaN for one without a site."""
+        sites = self._sites
+        hits = self._programs.counters.snapshot().reshape(-1, sites.size).sum(axis=0)
+        costs = hits * self._a_hit
+        rows = len(sites.binary_of_row)
+        of_pairs = costs[sites.pair_site] * self._share
+        summed = np.bincount(sites.pair_row, weights=of_pairs, minlength=rows).astype(np.float64)
+        summed[np.bincount(sites.pair_row, minlength=rows) == 0] = np.nan
+        return summed
+
+    def _of_kind(self, group: SiteGroup) -> float:
+        if isinstance(group.kind, CodeKind):
+            return float(self.hit_costs.places[-1]) + group.kind.on_return * self.hit_costs.on_return
+        events = {
+            TracepointPoint: self.hit_costs.tracepoint,
+            RawTracepointPoint: self.hit_costs.raw_event,
+            SyscallPoint: self.hit_costs.raw_event,
+        }
+        return events.get(group.kind, float("nan"))
