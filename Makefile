@@ -9,10 +9,10 @@ PROJECTS := pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
 STAMP := .venv/.synced
 SOURCES := src plugins agreement examples benchmarks scripts tests conftest.py
 
-.PHONY: help setup demo test check bench agreement bench-peers objects format clean
+.PHONY: help setup demo test test-kernels check bench agreement bench-peers objects format clean
 
 help: ## Show the targets.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(STAMP) ## Make .venv with the core and every plugin, editable; install system packages where that is possible.
 
@@ -29,6 +29,9 @@ demo: setup ## Cover libcrypto's EVP functions under a real openssl; simulated, 
 
 test: setup ## Run all tests.
 	@$(BIN)/python -m pytest
+
+test-kernels: setup ## Run the backend's tests of every probe kind in Debian's own kernel, in an emulator.
+	@$(BIN)/python scripts/test_kernels.py
 
 check: setup ## Lint, types, docs, and the contract between docs, names and code.
 	$(BIN)/ruff format --check $(SOURCES)

@@ -23,10 +23,15 @@ import tempfile
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import SymbolTableSection
+from elftools.elf.sections import Symbol, SymbolTableSection
 
 BPF = Path(__file__).resolve().parent.parent / "src" / "ebpf_bot_libbpf" / "kernel" / "bpf"
 KPROBE_MULTI, UPROBE_MULTI = 42, 48  # enum bpf_attach_type
+LOAD_64, MAP, MAP_VALUE = (
+    0x18,
+    5,
+    6,
+)  # BPF_LD | BPF_IMM | BPF_DW, BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE
 CLANG = [
     "clang",
     "-O2",
@@ -86,22 +91,27 @@ def container(source: Path, scratch: Path) -> bytes:
     paths = [f"-I/usr/include/{platform.machine()}-linux-gnu", "-fdebug-compilation-dir=."]
     _run([*CLANG, *paths, "-c", source.name, "-o", str(elf)], cwd=source.parent)
     skeleton = _run(["bpftool", "gen", "skeleton", "-L", str(elf), "name", "object"], cwd=scratch)
-    programs = re.findall(r"struct bpf_prog_desc (\w+);", skeleton)
+    maps = re.findall(r"struct bpf_map_desc (\w+);", skeleton)
+    templates = _templates(elf, maps)
+    listed = re.findall(r"struct bpf_prog_desc (\w+);", skeleton)
+    programs = [program for program in listed if program not in templates]
     data = _literal(skeleton, "data")
     for program in programs:
         if program.startswith("uprobe_"):
             data = _attach_to_uprobes(data, program)
     insns = _literal(skeleton, "insns")
     header = {
-        "format": "ebpf-bot/lskel/1",
+        "format": "ebpf-bot/lskel/2",
         "source_sha256": digest(source),
-        "maps": re.findall(r"struct bpf_map_desc (\w+);", skeleton),
+        "maps": maps,
         "programs": programs,
         "variables": _variables(elf),
         "data": len(data),
         "insns": len(insns),
+        "templates": {name: len(code) for name, code in templates.items()},
     }
-    return json.dumps(header, separators=(",", ":")).encode() + b"\n" + data + insns
+    blobs = b"".join([data, insns, *templates.values()])
+    return json.dumps(header, separators=(",", ":")).encode() + b"\n" + blobs
 
 
 def digest(source: Path) -> str:
@@ -151,6 +161,68 @@ def _variables(elf: Path) -> dict[str, dict[str, list[int]]]:
                 if symbol["st_shndx"] == index and symbol["st_info"]["type"] == "STT_OBJECT"
             }
     return found
+
+
+def _templates(elf: Path, maps: list[str]) -> dict[str, bytes]:
+    """Return {program: instructions} of the programs whose section begins with `?`, which the loader leaves out.
+
+    References to maps and variables are made by the maps' numbers; lskel.py says how.
+    """
+    found = {}
+    with elf.open("rb") as file:
+        parsed = ELFFile(file)
+        symbols = parsed.get_section_by_name(".symtab")
+        for number, section in enumerate(parsed.iter_sections()):
+            if not section.name.startswith("?"):
+                continue
+            if _has_core_relocations(parsed, section.name):
+                raise BuildError(
+                    f"{section.name} reads a field of the kernel's, whose place only the loader finds"
+                )
+            (name,) = [
+                symbol.name
+                for symbol in symbols.iter_symbols()
+                if symbol["st_shndx"] == number and symbol["st_info"]["type"] == "STT_FUNC"
+            ]
+            code = bytearray(section.data())
+            relocations = parsed.get_section_by_name(f".rel{section.name}")
+            for relocation in relocations.iter_relocations() if relocations else ():
+                symbol = symbols.get_symbol(relocation["r_info_sym"])
+                _refer(
+                    code, relocation["r_offset"], parsed.get_section(symbol["st_shndx"]).name, symbol, maps
+                )
+            found[name] = bytes(code)
+    return found
+
+
+def _refer(code: bytearray, at: int, section: str, symbol: Symbol, maps: list[str]) -> None:
+    """Make the 16-byte load at `at` refer to a map or a variable: opcode, registers, offset, two halves of a value."""
+    in_map = section.lstrip(".")
+    if code[at] != LOAD_64 or (section != ".maps" and in_map not in maps):
+        raise BuildError(f"{symbol.name} in {section} is neither a map nor a variable")
+    kind, name, offset = (MAP_VALUE, in_map, symbol["st_value"])
+    if section == ".maps":
+        kind, name, offset = (MAP, symbol.name, 0)
+    code[at + 1] |= kind << 4
+    struct.pack_into("<I", code, at + 4, maps.index(name))
+    struct.pack_into("<I", code, at + 12, offset)
+
+
+def _has_core_relocations(elf: ELFFile, section: str) -> bool:
+    """Whether `.BTF.ext` (Documentation/bpf/btf.rst) lists any for a section."""
+    strings = elf.get_section_by_name(".BTF").data()
+    header, string_offset = struct.unpack_from("<4xI8xI", strings)
+    data = elf.get_section_by_name(".BTF.ext").data()
+    start, offset, length = struct.unpack_from("<4xI16xII", data)
+    at, end = start + offset + 4, start + offset + length
+    size = struct.unpack_from("<I", data, start + offset)[0] if length else 0
+    while at < end:
+        name, count = struct.unpack_from("<II", data, at)
+        name += header + string_offset
+        if strings[name : strings.index(b"\0", name)].decode() == section:
+            return True
+        at += 8 + count * size
+    return False
 
 
 def _run(command: list[str], *, cwd: Path) -> str:

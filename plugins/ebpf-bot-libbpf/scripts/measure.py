@@ -110,7 +110,7 @@ class Bench:
         probe = f"uprobe:{self._target}:probed"
 
         def empty() -> float:
-            point = self._injector._point(probe)  # noqa: SLF001 - to attach what no injection would
+            (point,) = self._injector._finder.points([probe])  # noqa: SLF001 - to attach what no injection would
             offset = np.array(getattr(point, "offsets", ()), np.uint64)
             with ExitStack() as stack:
                 programs = Programs(2, scope=Scope.HOST, keep=True)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 import subprocess
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 
 import attrs
 import numpy as np
 import pytest
-from ebpf_bot_libbpf.features import try_uprobe_multi
+from ebpf_bot_libbpf.features import Features, try_program
 from ebpf_bot_libbpf.injection import LibbpfInjection
 from ebpf_bot_libbpf.injector import LibbpfInjector
+from ebpf_bot_libbpf.kernel.lskel import LightSkeleton
 from ebpf_bot_libbpf.kernel.programs import Programs
 from ebpf_bot_libbpf.points import Point
 from ebpf_bot_libbpf.receiver import LibbpfReceiver
@@ -22,6 +26,7 @@ from ebpf_bot_libbpf.sites import Sites
 
 from ebpf_bot_core import Evidence, Mode, ProbePattern, ProbeTable, Scope, Verdict
 
+ASSET = files("ebpf_bot_libbpf") / "kernel" / "bpf" / "coverage.lskel"
 Build = Callable[..., Path]
 SECONDS = 60
 """More than any program here takes; a bound, so that nothing waits for ever."""
@@ -128,13 +133,33 @@ class Bench:
             yield injection
 
     @contextmanager
-    def open_points(self, points: Sequence[Point]) -> Iterator[LibbpfInjection]:
-        """Open an injection on places that no finder vouches for."""
+    def open_points(
+        self, points: Sequence[Point], features: Features | None = None
+    ) -> Iterator[LibbpfInjection]:
+        """Open an injection on places that no finder vouches for; row i is called `uprobe:by-hand:i`."""
         sites = Sites.of(points)
         table = ProbeTable(tuple(f"uprobe:by-hand:{i}" for i in range(len(points))))
         programs = Programs(sites.size, scope=Scope.COMMAND, keep=True)
-        with LibbpfInjection(table, sites, programs, covers_command=True, keep=True) as injection:
+        with LibbpfInjection(
+            table, sites, programs, covers_command=True, keep=True, features=features or Features.here()
+        ) as injection:
             yield injection
+
+    @staticmethod
+    def execute(*command: object) -> None:
+        """Run a command to its end."""
+        argv = [str(part) for part in command]
+        subprocess.run(argv, timeout=SECONDS, check=True, stdout=subprocess.DEVNULL)
+
+    @staticmethod
+    def usage_of(injection: LibbpfInjection, *command: object) -> resource.struct_rusage:
+        """Run a command as the one that is covered; return what wait4(2) says that it used."""
+        with injection.follow():
+            process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        return usage
 
     @contextmanager
     def trial(self, *patterns: str, scope: Scope = Scope.COMMAND, keep: bool = True) -> Iterator[Trial]:
@@ -146,13 +171,25 @@ class Bench:
 
 
 @pytest.fixture
-def bench() -> Iterator[Bench]:
-    error = try_uprobe_multi()
+def bench_with() -> Iterator[Callable[[Features | None], Bench]]:
+    """Return a bench that attaches in the ways that some features allow; None: those of this kernel."""
+    error = try_program()
     if error is not None:
-        pytest.skip(f"no uprobe_multi here: {error.message}")
-    injector = LibbpfInjector()
-    yield Bench(injector, LibbpfReceiver())
-    injector.close()
+        pytest.skip(f"no eBPF program can be loaded here: {error.message}")
+    injectors: list[LibbpfInjector] = []
+
+    def make(features: Features | None) -> Bench:
+        injectors.append(LibbpfInjector(features))
+        return Bench(injectors[-1], LibbpfReceiver())
+
+    yield make
+    for injector in injectors:
+        injector.close()
+
+
+@pytest.fixture
+def bench(bench_with: Callable[[Features | None], Bench]) -> Bench:
+    return bench_with(None)
 
 
 @pytest.fixture
@@ -166,12 +203,8 @@ def programs_in_kernel() -> Callable[[], dict[int, set[int]]]:
             )
             return json.loads(shown.stdout)
 
-        names = ("uprobe_hit", "uprobe_load", "uprobe_trial", "raw_hit", "tracepoint_hit", "syscall_hit")
-        ours = {
-            program["id"]: set()
-            for program in listed("prog")
-            if program.get("name") in (*names, "scope_newtask", "scope_exec", "scope_own_tid")
-        }
+        names = {*LightSkeleton.read(ASSET).programs, "site_hit"}
+        ours = {program["id"]: set() for program in listed("prog") if program.get("name") in names}
         for link in listed("link"):
             if link.get("prog_id") in ours:
                 ours[link["prog_id"]].add(link["id"])

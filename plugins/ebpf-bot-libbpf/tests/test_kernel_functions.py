@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ebpf_bot_libbpf.attaching import code_places
+from ebpf_bot_libbpf.features import Features
 from ebpf_bot_libbpf.kernel.kernel_error import KernelError
 
 from ebpf_bot_core import Reason, Scope, Verdict
@@ -276,19 +277,19 @@ def test_a_file_that_is_overwritten_in_place_loses_its_probes_before_they_harm_i
         assert set(again.columns["reason"]) == {Reason.BINARY_REPLACED}
 
 
-def test_a_kernel_without_uprobe_multi_is_told_once_and_not_searched(bench, many, monkeypatch):
-    """Such a kernel loads the program, and answers EINVAL to every link."""
-
+def test_where_the_privilege_is_missing_all_are_refused_and_none_is_searched_for(
+    bench_with, many, monkeypatch
+):
     def refuse(*_, **__):
-        raise KernelError("attach uprobes", errno.EINVAL)
+        raise KernelError("attach uprobes", errno.EPERM)
 
+    bench = bench_with(Features(uprobe_multi=True, kprobe_multi=False, raw_cookies=False))
     monkeypatch.setattr(code_places, "isolate", lambda *_: pytest.fail("searched"))
     monkeypatch.setattr(code_places.syscalls, "attach_uprobes", refuse)
     with bench.open(f"uprobe:{many}:f0*", "syscall:getppid") as (injection, found):
         outcome = injection.attach(np.arange(len(found)))
-        assert set(outcome.columns["reason"][:-1]) == {Reason.KERNEL_CONFIG}
+        assert set(outcome.columns["reason"][:-1]) == {Reason.PERMISSION}
         assert outcome.columns["verdict"][-1] == Verdict.SILENT
-        assert "needs kernel 6.6" in outcome.details[0]
 
 
 def test_nothing_more_is_attached_to_a_file_that_was_replaced_meanwhile(bench, many):

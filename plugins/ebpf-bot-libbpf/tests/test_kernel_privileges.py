@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from ebpf_bot_libbpf.finding.tracefs import Tracefs
 
 pytestmark = pytest.mark.live
 
@@ -26,8 +27,11 @@ from ebpf_bot_libbpf.receiver import LibbpfReceiver
 target, tracepoint = sys.argv[1:]
 injector = LibbpfInjector()
 names = [f"uprobe:{target}:work", f"uretprobe:{target}:work", "syscall:getppid", "rawtracepoint:sched_process_exit", f"usdt:{target}:app:work"]
-point = injector._point
-injector._point = lambda name: TracepointPoint(int(tracepoint)) if name.startswith("tracepoint") else point(name)
+points = injector._finder.points
+by_id = TracepointPoint(int(tracepoint))
+injector._finder.points = lambda names: [
+    by_id if name.startswith("tracepoint") else point for name, point in zip(names, points(names))
+]
 names.append("tracepoint:sched:sched_process_exit")
 said = {"doctor": {each.subject: [each.ok, each.remedy] for each in diagnose()}}
 try:
@@ -62,7 +66,8 @@ def said(build, bench):
     )
     for directory in (target.parent, target.parent.parent, target.parent.parent.parent):
         directory.chmod(0o755)
-    tracepoint = bench.injector._finder.points(["tracepoint:sched:sched_process_exit"])[0].id
+    with Tracefs() as tracefs:
+        tracepoint = tracefs.event_id("sched", "sched_process_exit")
 
     def ask(*prefix):
         command = [*prefix, sys.executable, "-c", SCRIPT, str(target), str(tracepoint)]
@@ -146,5 +151,6 @@ def test_root_finds_everything_well(said):
     if os.geteuid() != 0:
         pytest.skip("not root")
     said = said()
-    assert {subject: ok for subject, (ok, _) in said["doctor"].items() if not ok} == {}
+    lacks = {subject for subject, (ok, _) in said["doctor"].items() if not ok}
+    assert lacks <= {"libbpf: kprobe, kretprobe", "libbpf: fentry, fexit"}  # see tests/kernels
     assert said["verdicts"] == ["silent"] * 6

@@ -50,13 +50,36 @@ def test_the_check_sees_a_changed_source(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "spoil", [lambda whole: whole[:-1], lambda whole: whole.replace(b"lskel/1", b"lskel/9")]
+    "spoil", [lambda whole: whole[:-1], lambda whole: whole.replace(b"lskel/2", b"lskel/9")]
 )
 def test_an_asset_that_is_cut_short_or_of_another_format_is_refused(tmp_path, spoil):
     asset = tmp_path / "asset"
     asset.write_bytes(spoil((BPF / "coverage.lskel").read_bytes()))
     with pytest.raises(ValueError, match="not a whole asset"):
         LightSkeleton.read(asset)
+
+
+@pytest.mark.skipif(not (shutil.which("clang") and shutil.which("bpftool")), reason="needs clang and bpftool")
+def test_a_template_that_needs_more_than_its_maps_is_not_built(tmp_path):
+    """Only the loader can find a field of the kernel's, and templates are what it leaves out."""
+    bpf = tmp_path / "src" / "ebpf_bot_libbpf" / "kernel" / "bpf"
+    shutil.copytree(BPF, bpf)
+    (tmp_path / "scripts").mkdir()
+    script = shutil.copy(SCRIPT, tmp_path / "scripts")
+    source = bpf / "coverage.bpf.c"
+    text = source.read_text()
+    field = "bpf_get_current_task_btf()->thread_info.status"
+    source.write_text(text.replace("count((__u64)ctx);", f"count({field});"))
+    assert source.read_text() != text
+    done = subprocess.run(
+        [sys.executable, script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "reads a field of the kernel's" in done.stderr
 
 
 @pytest.mark.live

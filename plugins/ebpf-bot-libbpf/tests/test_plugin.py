@@ -45,6 +45,6 @@ def test_the_diagnoses_say_what_was_looked_at_and_how_to_mend_what_fails():
     diagnoses = list(plugin.ebpf_bot_diagnose())
     assert all(isinstance(each, Diagnosis) and each.found for each in diagnoses)
     subjects = [each.subject for each in diagnoses]
-    assert len(set(subjects)) == len(subjects) == 8
+    assert len(set(subjects)) == len(subjects) == 11
     assert all(each.remedy for each in diagnoses if not each.ok)
     assert not any(each.remedy for each in diagnoses if each.ok)

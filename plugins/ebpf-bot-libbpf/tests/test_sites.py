@@ -6,13 +6,17 @@ import numpy as np
 from ebpf_bot_libbpf.counting import CountSource
 from ebpf_bot_libbpf.points import (
     Binary,
+    FentryPoint,
     FunctionPoint,
+    KprobePoint,
     RawTracepointPoint,
+    SoftwarePoint,
+    SyscallExitPoint,
     SyscallPoint,
     TracepointPoint,
     UsdtPoint,
 )
-from ebpf_bot_libbpf.sites import CodeKind, Sites
+from ebpf_bot_libbpf.sites import CodeKind, KernelKind, Sites
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,12 +45,16 @@ points = st.lists(
         st.builds(TracepointPoint, st.integers(1, 3)),
         st.builds(RawTracepointPoint, st.sampled_from("xyz")),
         st.builds(SyscallPoint, st.integers(0, 3)),
+        st.builds(SyscallExitPoint, st.integers(0, 3)),
+        st.builds(KprobePoint, st.sampled_from([("f",), ("g",), (1,), (1, 2)]), st.booleans()),
+        st.builds(FentryPoint, st.integers(0, 3), st.booleans()),
+        st.builds(SoftwarePoint, st.integers(0, 2), st.integers(1, 2)),
     ),
     max_size=12,
 )
 
 
-def places(point):
+def places(point):  # noqa: PLR0911 - a line for each
     """What tells the places of a point from all others."""
     match point:
         case None:
@@ -59,8 +67,14 @@ def places(point):
             return [("id", point.id)]
         case RawTracepointPoint():
             return [("name", point.name)]
-        case SyscallPoint():
-            return [("number", point.number)]
+        case SyscallPoint() | SyscallExitPoint():
+            return [(type(point), point.number)]
+        case KprobePoint():
+            return [("function", point.on_return, function) for function in point.functions]
+        case FentryPoint():
+            return [("type", point.on_return, point.btf_id)]
+        case SoftwarePoint():
+            return [("event", point.event, point.period)]
 
 
 @given(points)
@@ -110,7 +124,7 @@ def test_functions_are_grouped_by_binary_and_direction():
         (CodeKind(ONE, on_return=False), (5, 7)),
         (CodeKind(TWO, on_return=False), (5,)),
         (CodeKind(ONE, on_return=True), (5,)),
-        (SyscallPoint, (3,)),
+        (KernelKind(SyscallPoint), (3,)),
     ]
     assert sites.binary_of_row.tolist() == [0, 1, 0, 0, -1]
 

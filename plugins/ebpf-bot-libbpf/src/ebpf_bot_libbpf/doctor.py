@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Iterator
 from typing import Final
 
 from ebpf_bot_core import BackendError, Diagnosis, Scope
 from ebpf_bot_libbpf.features import try_program, try_uprobe_multi
+from ebpf_bot_libbpf.finding.function_probes import FentryProbes, KprobeProbes
+from ebpf_bot_libbpf.finding.kernel_functions import KernelFunctions
+from ebpf_bot_libbpf.finding.suggestions import Suggestions
 from ebpf_bot_libbpf.finding.tracefs import Tracefs
 from ebpf_bot_libbpf.hints import BTF, SECCOMP_HINT, cannot_work
 from ebpf_bot_libbpf.kernel.kernel_error import KernelError
+from ebpf_bot_libbpf.kernel.perf_events import online_cpus, open_software
 from ebpf_bot_libbpf.kernel.programs import Programs
 from ebpf_bot_libbpf.privileges import CAPABILITIES_HINT, Privileges
 
@@ -20,6 +25,8 @@ _GRANT: Final = (
     "sudo setpriv --reuid=$(id -u) --regid=$(id -g) --init-groups "
     "--inh-caps=+bpf,+perfmon --ambient-caps=+bpf,+perfmon ebpf-bot ..."
 )
+
+_SEE_ABOVE: Final = "no program can be loaded: see above"
 
 
 def diagnose() -> Iterator[Diagnosis]:
@@ -33,6 +40,8 @@ def diagnose() -> Iterator[Diagnosis]:
     yield _uprobe_multi()
     yield _programs()
     yield _tracefs()
+    yield from _kernel_functions()
+    yield _software()
 
 
 def _privileges(privileges: Privileges) -> Diagnosis:
@@ -71,10 +80,11 @@ def _program() -> Diagnosis:
 def _uprobe_multi() -> Diagnosis:
     error = try_uprobe_multi()
     remedy = (
-        f"uprobe and uretprobe need kernel 6.6, this is {platform.release()}; syscall and tracepoint do not"
+        f"kernel 6.6 has it, this is {platform.release()}: uprobe, uretprobe and usdt are attached as perf events, "
+        "which needs CAP_SYS_ADMIN and takes the kernel 25-100 ms each to close"
     )
     if error is not None and try_program() is not None:
-        remedy = "no program can be loaded: see above"
+        remedy = _SEE_ABOVE
     return _answer("libbpf: uprobe_multi", error, works="supported", remedy=remedy, needed=False)
 
 
@@ -96,6 +106,31 @@ def _tracefs() -> Diagnosis:
         remedy = "sudo mount -t tracefs tracefs /sys/kernel/tracing; rawtracepoint: and syscall: need none"
         return _answer("libbpf: tracefs", error, works="", remedy=remedy, needed=False)
     return _answer("libbpf: tracefs", None, works="readable", remedy="", needed=False)
+
+
+def _kernel_functions() -> Iterator[Diagnosis]:
+    if try_program() is not None:
+        yield Diagnosis("libbpf: kernel functions", ok=False, found="unknown", remedy=_SEE_ABOVE)
+        return
+    tracefs = Tracefs()
+    functions, suggestions = KernelFunctions(tracefs), Suggestions()
+    for kinds, probes in (
+        ("kprobe, kretprobe", KprobeProbes(functions, suggestions)),
+        ("fentry, fexit", FentryProbes(functions, suggestions)),
+    ):
+        refusal = probes.unsupported
+        remedy = refusal.reason.hint if refusal else ""
+        yield _answer(f"libbpf: {kinds}", refusal, works="supported", remedy=remedy, needed=False)
+    tracefs.close()
+
+
+def _software() -> Diagnosis:
+    page_faults, never = 2, (1 << 63) - 1
+    try:
+        os.close(open_software(page_faults, never, online_cpus()[0]))
+    except KernelError as error:
+        return _answer("libbpf: software", error, works="", remedy=CAPABILITIES_HINT, needed=False)
+    return _answer("libbpf: software", None, works="supported", remedy="")
 
 
 def _answer(

@@ -39,7 +39,7 @@ def _what_lacks(error: KernelError) -> tuple[str, str]:
         return f"kernel {kernel} has no bpf(2)", "use a kernel built with CONFIG_BPF_SYSCALL"
     if not BTF.exists():
         return f"kernel {kernel} has no BTF", "use a kernel built with CONFIG_DEBUG_INFO_BTF"
-    hint = f"kernel 6.6 or newer is needed, this is {kernel}; `ebpf-bot doctor` shows what works here"
+    hint = f"kernel 5.17 or newer is needed, this is {kernel}; `ebpf-bot doctor` shows what works here"
     return error.message, hint
 
 

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from typing import Final, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ebpf_bot_core import BackendError, Evidence, ProbeTable, Reason, Verdict
+from ebpf_bot_libbpf.attaching import choosing
 from ebpf_bot_libbpf.attaching.attacher import Attacher, Refusal
 from ebpf_bot_libbpf.attaching.closing import Closer
-from ebpf_bot_libbpf.attaching.code_places import CodePlaces
 from ebpf_bot_libbpf.attaching.fates import Fates
 from ebpf_bot_libbpf.attaching.handover import Handover
 from ebpf_bot_libbpf.attaching.held_binary import Fate, HeldBinary
-from ebpf_bot_libbpf.attaching.kernel_events import RawTracepoints, Syscalls, Tracepoints
 from ebpf_bot_libbpf.attaching.loads import LoadSite
 from ebpf_bot_libbpf.attaching.namesakes import Namesakes
 from ebpf_bot_libbpf.attaching.scope import CommandScope
 from ebpf_bot_libbpf.costing.costs import Costs
 from ebpf_bot_libbpf.counting import CountSource
+from ebpf_bot_libbpf.features import Features
 from ebpf_bot_libbpf.inspection import Inspection
 from ebpf_bot_libbpf.kernel.programs import Programs
-from ebpf_bot_libbpf.points import RawTracepointPoint, SyscallPoint, TracepointPoint
-from ebpf_bot_libbpf.sites import CodeKind, KernelKind, SiteGroup, Sites
+from ebpf_bot_libbpf.sites import CodeKind, SiteGroup, Sites
 
 __all__ = ["LibbpfInjection"]
-
-_EVENTS: Final[dict[KernelKind, Callable[[SiteGroup, Programs, Closer], Attacher]]] = {
-    TracepointPoint: Tracepoints,
-    RawTracepointPoint: RawTracepoints,
-    SyscallPoint: Syscalls,
-}
 
 
 class LibbpfInjection:
@@ -48,6 +40,7 @@ class LibbpfInjection:
         programs: loaded for these sites; the injection closes them, also where it cannot be made.
         covers_command: whether only the command that `follow` is told of counts.
         keep: whether every hit counts.
+        features: what the kernel can do, for choosing how sites are attached.
 
     Attributes:
         source: what a receiver reads.
@@ -58,7 +51,14 @@ class LibbpfInjection:
     """
 
     def __init__(
-        self, probes: ProbeTable, sites: Sites, programs: Programs, *, covers_command: bool, keep: bool
+        self,
+        probes: ProbeTable,
+        sites: Sites,
+        programs: Programs,
+        *,
+        covers_command: bool,
+        keep: bool,
+        features: Features,
     ) -> None:
         self.probes = probes
         self.closed = False
@@ -66,6 +66,7 @@ class LibbpfInjection:
         self._sites = sites
         self._programs = programs
         self._keep = keep
+        self._features = features
         self._closer = Closer()
         self._costs = Costs(sites, programs, self._closer)
         self._handover = Handover(programs, self._closer, exact=keep)
@@ -76,7 +77,7 @@ class LibbpfInjection:
         self._binaries = {binary: HeldBinary(binary) for binary in sites.binaries}
         self._fates = Fates(list(self._binaries.values()))
         self._loads = [
-            LoadSite(sites.first_load_site + i, binary, programs, self._closer)
+            LoadSite(sites.first_load_site + i, binary, programs, self._closer, features)
             for i, binary in enumerate(self._binaries.values())
         ]
         self._groups = [(group, self._attacher(group)) for group in sites.groups]
@@ -171,17 +172,16 @@ class LibbpfInjection:
 
     def _attacher(self, group: SiteGroup) -> Attacher:
         if isinstance(group.kind, CodeKind):
-            binary, on_return = self._binaries[group.kind.binary], group.kind.on_return
-            return CodePlaces(
+            return choosing.of_binary(
                 group,
-                binary,
+                self._binaries[group.kind.binary],
                 self._programs,
                 self._closer,
+                features=self._features,
                 handover=self._handover,
                 costs=self._costs,
-                on_return=on_return,
             )
-        return _EVENTS[group.kind](group, self._programs, self._closer)
+        return choosing.of_kernel(group, group.kind.point, self._programs, self._closer, self._features)
 
     def _outcome(self, rows: NDArray[np.intp]) -> Evidence:
         """Say of each row whether it is attached; else why the first of its sites is not."""

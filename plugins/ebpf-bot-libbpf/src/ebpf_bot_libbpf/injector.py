@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ebpf_bot_core import BackendError, Evidence, Mode, ProbePattern, ProbeTable, Scope
+from ebpf_bot_libbpf.features import Features
 from ebpf_bot_libbpf.finding.finder import Finder
 from ebpf_bot_libbpf.hints import cannot_work
 from ebpf_bot_libbpf.injection import LibbpfInjection
@@ -18,13 +19,17 @@ __all__ = ["LibbpfInjector"]
 class LibbpfInjector:
     """Finds probes on this host and attaches them, a `ProbeInjector`.
 
-    Needs kernel 6.6 and CAP_BPF with CAP_PERFMON; finding needs neither.
+    Needs kernel 5.17 and CAP_BPF with CAP_PERFMON; finding needs neither.
+
+    Args:
+        features: which of the better ways of attaching to use; those that the kernel has, unless told otherwise.
     """
 
     modes = frozenset({Mode.COUNT})
 
-    def __init__(self) -> None:
+    def __init__(self, features: Features | None = None) -> None:
         self._finder = Finder()
+        self._features = features
 
     def find(self, patterns: Sequence[ProbePattern]) -> Evidence:
         """Say which probes the patterns name on this host."""
@@ -42,7 +47,15 @@ class LibbpfInjector:
         sites = Sites.of([None if isinstance(point, BackendError) else point for point in points], mode)
         try:
             programs = Programs(sites.size, scope=scope, keep=keep)
-            return LibbpfInjection(probes, sites, programs, covers_command=scope is Scope.COMMAND, keep=keep)
+            self._features = self._features or Features.here()
+            return LibbpfInjection(
+                probes,
+                sites,
+                programs,
+                covers_command=scope is Scope.COMMAND,
+                keep=keep,
+                features=self._features,
+            )
         except KernelError as error:
             raise cannot_work(error) from error
 

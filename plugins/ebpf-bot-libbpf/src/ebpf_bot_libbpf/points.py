@@ -6,9 +6,15 @@ import attrs
 
 __all__ = [
     "Binary",
+    "CodePoint",
+    "FentryPoint",
     "FunctionPoint",
+    "KernelPoint",
+    "KprobePoint",
     "Point",
     "RawTracepointPoint",
+    "SoftwarePoint",
+    "SyscallExitPoint",
     "SyscallPoint",
     "TracepointPoint",
     "UsdtPoint",
@@ -107,5 +113,65 @@ class SyscallPoint:
     number: int
 
 
-Point = FunctionPoint | UsdtPoint | TracepointPoint | RawTracepointPoint | SyscallPoint
+@attrs.frozen
+class SyscallExitPoint:
+    """The return of one syscall, told apart from others in a raw tracepoint program on `sys_exit`.
+
+    Attributes:
+        number: as for its entry.
+    """
+
+    number: int
+
+
+@attrs.frozen
+class KprobePoint:
+    """A function of the kernel, its entry (kprobe) or its return (kretprobe).
+
+    Attributes:
+        functions: the name; or, where several functions have it, the address of each, ascending. Never empty.
+        on_return: whether the return is probed.
+    """
+
+    functions: tuple[int, ...] | tuple[str]
+    on_return: bool
+
+
+@attrs.frozen
+class FentryPoint:
+    """A function of the kernel, for a tracing program of its own on its entry (fentry) or its return (fexit).
+
+    Attributes:
+        btf_id: the function, as a type of the kernel's BTF; valid for this boot only.
+        on_return: whether the return is probed.
+    """
+
+    btf_id: int
+    on_return: bool
+
+
+@attrs.frozen
+class SoftwarePoint:
+    """A software event, sampled.
+
+    Attributes:
+        event: its number, one of PERF_COUNT_SW_* of linux/perf_event.h.
+        period: how many events a sample stands for; for clocks, nanoseconds.
+    """
+
+    event: int
+    period: int
+
+
+CodePoint = FunctionPoint | UsdtPoint
+KernelPoint = (
+    TracepointPoint
+    | RawTracepointPoint
+    | SyscallPoint
+    | SyscallExitPoint
+    | KprobePoint
+    | FentryPoint
+    | SoftwarePoint
+)
+Point = CodePoint | KernelPoint
 """Where a probe is attached."""

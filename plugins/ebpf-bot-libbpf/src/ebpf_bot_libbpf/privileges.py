@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Final, Self
 
 import attrs
+
+from ebpf_bot_libbpf.unseen import open_unseen
 
 __all__ = ["CAPABILITIES_HINT", "Privileges"]
 
@@ -43,7 +46,7 @@ class Privileges:
         return cls(
             frozenset(name for bit, name in _CAPABILITIES.items() if effective >> bit & 1),
             int(_field(status, "Seccomp") or "0") == _SECCOMP_FILTER,
-            "".join(re.findall(r"\[(\w+)\]", _read("/sys/kernel/security/lockdown"))),
+            "".join(re.findall(r"\[(\w+)\]", _read("/sys/kernel/security/lockdown") or _read_unseen())),
         )
 
     @property
@@ -59,6 +62,20 @@ def _read(path: str) -> str:
         return Path(path).read_text(encoding="ascii", errors="replace")
     except OSError:
         return ""
+
+
+def _read_unseen() -> str:
+    """Read the same where securityfs is not mounted; CAP_SYS_ADMIN."""
+    root = -1
+    try:
+        root = open_unseen("securityfs")
+        with open(os.open("lockdown", os.O_RDONLY, dir_fd=root), encoding="ascii") as file:  # noqa: PTH123
+            return file.read()
+    except OSError:
+        return ""
+    finally:
+        if root >= 0:
+            os.close(root)
 
 
 def _field(status: str, name: str) -> str:

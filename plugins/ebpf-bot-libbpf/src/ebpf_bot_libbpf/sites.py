@@ -15,15 +15,24 @@ from numpy.typing import NDArray
 from ebpf_bot_core import Mode
 from ebpf_bot_libbpf.points import (
     Binary,
+    CodePoint,
+    FentryPoint,
     FunctionPoint,
+    KernelPoint,
+    KprobePoint,
     Point,
     RawTracepointPoint,
+    SoftwarePoint,
+    SyscallExitPoint,
     SyscallPoint,
     TracepointPoint,
     UsdtPoint,
 )
 
-__all__ = ["CodeKind", "KernelKind", "SiteGroup", "Sites"]
+__all__ = ["CodeKind", "KernelKind", "Key", "SiteGroup", "Sites"]
+
+Key = int | str | tuple[int, int]
+"""What tells a site from the others of its group."""
 
 _FIRST = 1
 """Number 0 means `no site` to the programs."""
@@ -37,8 +46,12 @@ class CodeKind:
     on_return: bool
 
 
-KernelKind = type[TracepointPoint] | type[RawTracepointPoint] | type[SyscallPoint]
-"""Events of the kernel, of one kind; their keys are ids, names or numbers."""
+@attrs.frozen
+class KernelKind:
+    """Events of the kernel that points of one type name; their keys are ids, names, numbers, or event and period."""
+
+    point: type[KernelPoint]
+    on_return: bool = False
 
 
 @attrs.frozen
@@ -54,8 +67,8 @@ class SiteGroup:
 
     kind: CodeKind | KernelKind
     first: int
-    keys: tuple[int | str, ...]
-    semaphores: Mapping[int | str, int] = attrs.field(factory=dict)
+    keys: tuple[Key, ...]
+    semaphores: Mapping[Key, int] = attrs.field(factory=dict)
 
     @property
     def end(self) -> int:
@@ -93,7 +106,7 @@ class Sites:
         Args:
             mode: functions are counted where a hit costs least, but their arguments are only at their entries.
         """
-        wanted: dict[CodeKind | KernelKind, list[tuple[int, int | str]]] = {}
+        wanted: dict[CodeKind | KernelKind, list[tuple[int, Key]]] = {}
         for row, point in enumerate(points):
             if point is not None:
                 kind, keys = _kind_and_keys(point, mode)
@@ -103,7 +116,7 @@ class Sites:
         pairs: list[tuple[int, int]] = []
         first = _FIRST
         for kind, members in wanted.items():
-            numbers: dict[int | str, int] = {}
+            numbers: dict[Key, int] = {}
             pairs += [(row, numbers.setdefault(key, first + len(numbers))) for row, key in members]
             known = semaphores.get(kind.binary, {}) if isinstance(kind, CodeKind) else {}
             held = {key: known[key] for key in known.keys() & numbers.keys()}
@@ -142,9 +155,9 @@ class Sites:
         return mask
 
 
-def _semaphores(points: Sequence[Point | None]) -> dict[Binary, dict[int | str, int]]:
+def _semaphores(points: Sequence[Point | None]) -> dict[Binary, dict[Key, int]]:
     """Return {binary: {offset of a place: offset of its semaphore}} of the places that have one."""
-    found: dict[Binary, dict[int | str, int]] = {}
+    found: dict[Binary, dict[Key, int]] = {}
     for point in points:
         if isinstance(point, UsdtPoint):
             of_binary = found.setdefault(point.binary, {})
@@ -159,17 +172,31 @@ def _behind_entry(points: Sequence[Point | None]) -> dict[int, int]:
     return {row: distance for row, distance in moved.items() if distance}
 
 
-def _kind_and_keys(point: Point, mode: Mode) -> tuple[CodeKind | KernelKind, tuple[int | str, ...]]:
+def _kind_and_keys(point: Point, mode: Mode) -> tuple[CodeKind | KernelKind, tuple[Key, ...]]:
+    kind: CodeKind | KernelKind = (
+        KernelKind(type(point)) if isinstance(point, KernelPoint) else _code_kind(point)
+    )
+    keys: tuple[Key, ...]
     match point:
         case FunctionPoint():
             counted = mode is Mode.COUNT and not point.on_return
-            return CodeKind(point.binary, point.on_return), point.sites if counted else point.offsets
+            keys = point.sites if counted else point.offsets
         case UsdtPoint():
-            offsets = dict.fromkeys(offset for offset, _ in point.sites)
-            return CodeKind(point.binary, on_return=False), tuple(offsets)
+            keys = tuple(dict.fromkeys(offset for offset, _ in point.sites))
+        case KprobePoint():
+            kind, keys = KernelKind(KprobePoint, point.on_return), point.functions
+        case FentryPoint():
+            kind, keys = KernelKind(FentryPoint, point.on_return), (point.btf_id,)
+        case SoftwarePoint():
+            keys = ((point.event, point.period),)
         case TracepointPoint():
-            return TracepointPoint, (point.id,)
+            keys = (point.id,)
         case RawTracepointPoint():
-            return RawTracepointPoint, (point.name,)
-        case SyscallPoint():
-            return SyscallPoint, (point.number,)
+            keys = (point.name,)
+        case SyscallPoint() | SyscallExitPoint():
+            keys = (point.number,)
+    return kind, keys
+
+
+def _code_kind(point: CodePoint) -> CodeKind:
+    return CodeKind(point.binary, on_return=isinstance(point, FunctionPoint) and point.on_return)

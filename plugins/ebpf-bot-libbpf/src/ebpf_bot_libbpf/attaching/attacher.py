@@ -1,6 +1,8 @@
 """Attaching sites: one room for each kind of site, all with the same door, and what they say of sites refused.
 
-The rooms are `code_places` (uprobe, uretprobe, usdt) and `kernel_events` (tracepoint, raw tracepoint, syscall).
+The rooms are `code_places` and `code_events` (uprobe, uretprobe, usdt: by one link, or each by a perf event),
+`kernel_functions` (kprobe, kretprobe, fentry, fexit) and `kernel_events` (tracepoint, raw tracepoint, syscall, software).
+`choosing` chooses among them.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ __all__ = ["Attacher", "Refusal"]
 _REASONS: Final = {
     errno.EPERM: Reason.PERMISSION,
     errno.EACCES: Reason.PERMISSION,
+    errno.ENODEV: Reason.KERNEL_CONFIG,
+    errno.EOPNOTSUPP: Reason.KERNEL_CONFIG,
     ENOTSUPP: Reason.UNSUPPORTED_INSTRUCTION,  # arch_uprobe_analyze_insn: it must not be moved or stepped
     errno.ENOEXEC: Reason.UNSUPPORTED_INSTRUCTION,  # likewise: it cannot be decoded
     errno.EMFILE: Reason.ATTACH_LIMIT,

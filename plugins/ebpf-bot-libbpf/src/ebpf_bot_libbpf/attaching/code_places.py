@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import platform
 from functools import partial
 from typing import Final
 
@@ -19,7 +17,6 @@ from ebpf_bot_libbpf.attaching.held_binary import HeldBinary
 from ebpf_bot_libbpf.attaching.isolation import isolate
 from ebpf_bot_libbpf.costing.costs import Costs
 from ebpf_bot_libbpf.costing.places import LONGEST, places
-from ebpf_bot_libbpf.features import try_uprobe_multi
 from ebpf_bot_libbpf.kernel import syscalls
 from ebpf_bot_libbpf.kernel.descriptors import refuse_if_scarce
 from ebpf_bot_libbpf.kernel.kernel_error import KernelError
@@ -163,8 +160,5 @@ class CodePlaces:
 
 def _why_none(error: KernelError) -> Refusal | None:
     """Return why no uprobe can be attached at all, or None where it may be for some of them alone."""
-    if error.errno == errno.EINVAL and try_uprobe_multi() is not None:
-        detail = f"uprobe_multi needs kernel 6.6, this is {platform.release()}"
-        return Refusal(Reason.KERNEL_CONFIG, detail)
     refusal = Refusal.of(error)
     return refusal if refusal.reason in _NOT_OF_A_PLACE else None

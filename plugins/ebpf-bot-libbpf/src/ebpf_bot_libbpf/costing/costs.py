@@ -8,7 +8,13 @@ from numpy.typing import NDArray
 from ebpf_bot_libbpf.attaching.closing import Closer
 from ebpf_bot_libbpf.costing.calibration import HitCosts, calibrate
 from ebpf_bot_libbpf.kernel.programs import Programs
-from ebpf_bot_libbpf.points import RawTracepointPoint, SyscallPoint, TracepointPoint
+from ebpf_bot_libbpf.points import (
+    KernelPoint,
+    RawTracepointPoint,
+    SyscallExitPoint,
+    SyscallPoint,
+    TracepointPoint,
+)
 from ebpf_bot_libbpf.sites import CodeKind, SiteGroup, Sites
 
 __all__ = ["Costs"]
@@ -54,9 +60,10 @@ class Costs:
     def _of_kind(self, group: SiteGroup) -> float:
         if isinstance(group.kind, CodeKind):
             return float(self.hit_costs.places[-1]) + group.kind.on_return * self.hit_costs.on_return
-        events = {
+        events: dict[type[KernelPoint], float] = {
             TracepointPoint: self.hit_costs.tracepoint,
             RawTracepointPoint: self.hit_costs.raw_event,
             SyscallPoint: self.hit_costs.raw_event,
+            SyscallExitPoint: self.hit_costs.raw_event,
         }
-        return events.get(group.kind, float("nan"))
+        return events.get(group.kind.point, float("nan"))

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Protocol
 
 from ebpf_bot_core import Evidence, ProbeKind, ProbePattern, Reason, Verdict
+from ebpf_bot_libbpf.finding.function_probes import FentryProbes, KprobeProbes
 from ebpf_bot_libbpf.finding.function_reader import DEBUG_ROOT
+from ebpf_bot_libbpf.finding.kernel_functions import KALLSYMS, KernelFunctions
 from ebpf_bot_libbpf.finding.kernel_names import BTF_ROOT
 from ebpf_bot_libbpf.finding.kernel_probes import RawTracepointProbes, SyscallProbes, TracepointProbes
-from ebpf_bot_libbpf.finding.refusals import UnprobeableError, row, union
+from ebpf_bot_libbpf.finding.refusals import UnprobeableError, union
+from ebpf_bot_libbpf.finding.software_probes import SoftwareProbes
 from ebpf_bot_libbpf.finding.suggestions import Suggestions
 from ebpf_bot_libbpf.finding.targets import Targets
 from ebpf_bot_libbpf.finding.tracefs import Tracefs
@@ -22,7 +25,7 @@ __all__ = ["Finder", "KindFinder"]
 
 
 class KindFinder(Protocol):
-    """Finds the probes of one kind. To serve another kind, write one and enter it in `Finder`."""
+    """Finds the probes of one kind, or of several that are alike. `Finder` has one for every kind."""
 
     def find(self, pattern: ProbePattern) -> Evidence:
         """Return the rows of one pattern, each probe once, at least one row; the host's state never raises."""
@@ -39,23 +42,38 @@ class Finder:
     Args:
         debug_root: where separate debug files are, under `.build-id`.
         btf_root: the directory of the kernel's BTF.
+        kallsyms: the list of the kernel's symbols.
         tracefs: where tracepoints are listed; the finder closes it.
     """
 
     def __init__(
-        self, *, debug_root: Path = DEBUG_ROOT, btf_root: Path = BTF_ROOT, tracefs: Tracefs | None = None
+        self,
+        *,
+        debug_root: Path = DEBUG_ROOT,
+        btf_root: Path = BTF_ROOT,
+        kallsyms: Path = KALLSYMS,
+        tracefs: Tracefs | None = None,
     ) -> None:
         self._tracefs = tracefs or Tracefs()
         self._suggestions = Suggestions()
         targets = Targets(self._suggestions)
         functions = function_probes(debug_root, targets, self._suggestions)
+        kernel_functions = KernelFunctions(self._tracefs, kallsyms)
+        kprobes = KprobeProbes(kernel_functions, self._suggestions)
+        fentries = FentryProbes(kernel_functions, self._suggestions, btf_root)
+        raw_tracepoints = RawTracepointProbes(self._tracefs, self._suggestions, btf_root)
         self._finders: dict[str, KindFinder] = {
             ProbeKind.UPROBE: functions,
             ProbeKind.URETPROBE: functions,
             ProbeKind.USDT: usdt_probes(targets, self._suggestions),
-            ProbeKind.TRACEPOINT: TracepointProbes(self._tracefs, self._suggestions),
-            ProbeKind.RAWTRACEPOINT: RawTracepointProbes(self._tracefs, self._suggestions, btf_root),
+            ProbeKind.TRACEPOINT: TracepointProbes(self._tracefs, self._suggestions, raw_tracepoints),
+            ProbeKind.RAWTRACEPOINT: raw_tracepoints,
             ProbeKind.SYSCALL: SyscallProbes(self._suggestions),
+            ProbeKind.KPROBE: kprobes,
+            ProbeKind.KRETPROBE: kprobes,
+            ProbeKind.FENTRY: fentries,
+            ProbeKind.FEXIT: fentries,
+            ProbeKind.SOFTWARE: SoftwareProbes(self._suggestions),
         }
 
     def find(self, patterns: Sequence[ProbePattern]) -> Evidence:
@@ -86,15 +104,11 @@ class Finder:
         self._tracefs.close()
 
     def _find(self, pattern: ProbePattern) -> Evidence:
-        finder = self._finders.get(pattern.kind)
-        if finder is None:
-            detail = f"libbpf does not serve {pattern.kind} yet"
-            return row(str(pattern), Verdict.REFUSED, Reason.NO_BACKEND, detail)
-        return finder.find(pattern)
+        return self._finders[pattern.kind].find(pattern)
 
     def _points(self, kind: str, names: Sequence[str]) -> Sequence[Point | UnprobeableError]:
         finder = self._finders.get(kind)
         if finder is None:
-            detail = f"libbpf does not serve {kind} yet"
+            detail = f"libbpf does not serve {kind}"
             return [UnprobeableError(Verdict.REFUSED, Reason.NO_BACKEND, detail)] * len(names)
         return finder.points(names)

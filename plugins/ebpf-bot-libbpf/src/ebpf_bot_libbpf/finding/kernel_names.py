@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-import struct
 from importlib import resources
 from pathlib import Path
 from typing import Final
 
-from ebpf_bot_libbpf.finding.files import open_file
-from ebpf_bot_libbpf.finding.refusals import UnprobeableError
+from ebpf_bot_libbpf.finding import btf
 
-__all__ = ["BTF_ROOT", "SYSCALL_MACHINES", "raw_tracepoints", "syscalls"]
+__all__ = ["BTF_ROOT", "SYSCALL_MACHINES", "raw_tracepoints", "syscall_events", "syscalls"]
 
 BTF_ROOT: Final = Path("/sys/kernel/btf")
 """One file for the kernel, `vmlinux`, and one for each module; kernel 5.4, modules 5.11; readable by everyone."""
@@ -19,12 +17,6 @@ BTF_ROOT: Final = Path("/sys/kernel/btf")
 SYSCALL_MACHINES: Final = ("x86_64", "aarch64")
 """The machines whose syscalls are known."""
 
-_BTF_HEADER: Final = struct.Struct("=HBBIIIII")
-"""`struct btf_header`, Documentation/bpf/btf.rst: magic, version, flags, hdr_len, and offset and length of the type
-section and of the string section, both offsets counted from the header's end. 24 bytes, in the machine's byte order."""
-_BTF_MAGIC: Final = 0xEB9F
-_MAX_STRINGS: Final = 64 << 20
-"""Bytes of a string section; a distribution's kernel has 4 MiB."""
 _MAX_MODULES: Final = 4096
 _RAW_TRACEPOINT: Final = re.compile(rb"\0btf_trace_(\w+)(?=\0)")
 """The macro that defines a tracepoint NAME gives BTF a typedef `btf_trace_NAME` (include/trace/bpf_probe.h)."""
@@ -45,22 +37,8 @@ def raw_tracepoints(root: Path = BTF_ROOT) -> list[str]:
         return []
     found: set[bytes] = set()
     for file in files:
-        found.update(_RAW_TRACEPOINT.findall(_strings(file)))
+        found.update(_RAW_TRACEPOINT.findall(btf.strings(file)))
     return sorted(name.decode("ascii") for name in found)
-
-
-def _strings(file: Path) -> bytes:
-    """Return the string section: names, each ended by a zero byte, the first of them empty. Empty if unreadable."""
-    try:
-        with open_file(str(file)) as opened:
-            magic, _, _, header_length, _, _, offset, length = _BTF_HEADER.unpack(
-                opened.read(0, _BTF_HEADER.size)
-            )
-            if magic != _BTF_MAGIC:
-                return b""
-            return opened.read(header_length + offset, min(length, _MAX_STRINGS))
-    except (UnprobeableError, EOFError, OSError):
-        return b""
 
 
 def syscalls(machine: str) -> dict[str, int]:
@@ -76,3 +54,37 @@ def syscalls(machine: str) -> dict[str, int]:
     text = resources.files(__package__).joinpath(f"syscalls_{machine}.txt").read_text(encoding="ascii")
     lines = (line.split() for line in text.splitlines())
     return {name: int(number) for number, name in lines}
+
+
+_DEFINED_AS: Final = {
+    "x86_64": {
+        "newstat": "stat",
+        "newfstat": "fstat",
+        "newlstat": "lstat",
+        "sendfile64": "sendfile",
+        "newuname": "uname",
+        "umount": "umount2",
+    },
+    "aarch64": {
+        "newfstat": "fstat",
+        "sendfile64": "sendfile",
+        "newuname": "uname",
+        "umount": "umount2",
+        "fadvise64_64": "fadvise64",
+        "arm64_personality": "personality",
+    },
+}
+"""Machine -> {name in the kernel's source, which its events have: name of the syscall}, where they differ: from
+arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h."""
+
+
+def syscall_events(machine: str) -> dict[str, int]:
+    """Return the numbers of a machine's native syscalls by the names that events have, `sys_enter_NAME`.
+
+    Raises:
+        KeyError: the machine is not in `SYSCALL_MACHINES`.
+    """
+    numbers, defined_as = syscalls(machine), _DEFINED_AS[machine]
+    renamed = {name: numbers[syscall] for name, syscall in defined_as.items()}
+    # What else is called like such a syscall is an older one, which native programs cannot call.
+    return {name: number for name, number in numbers.items() if name not in defined_as.values()} | renamed

@@ -3,30 +3,49 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 from ebpf_bot_core import Evidence, ProbePattern, ProbeTable, Reason, Verdict
-from ebpf_bot_libbpf.finding.kernel_names import BTF_ROOT, SYSCALL_MACHINES, raw_tracepoints, syscalls
+from ebpf_bot_libbpf.finding.kernel_names import (
+    BTF_ROOT,
+    SYSCALL_MACHINES,
+    raw_tracepoints,
+    syscall_events,
+    syscalls,
+)
 from ebpf_bot_libbpf.finding.refusals import UnprobeableError, row
 from ebpf_bot_libbpf.finding.suggestions import Suggestions
 from ebpf_bot_libbpf.finding.tracefs import Tracefs
-from ebpf_bot_libbpf.points import RawTracepointPoint, SyscallPoint, TracepointPoint
+from ebpf_bot_libbpf.points import RawTracepointPoint, SyscallExitPoint, SyscallPoint, TracepointPoint
 
 __all__ = ["RawTracepointProbes", "SyscallProbes", "TracepointProbes"]
+
+TracepointChoice = TracepointPoint | RawTracepointPoint | SyscallPoint | SyscallExitPoint
+"""What a tracepoint may be attached as."""
 
 _NO_RAW_TRACEPOINTS: Final = "syscalls"
 """The category of tracefs whose events are all made of two raw tracepoints, sys_enter and sys_exit."""
 
 
 class TracepointProbes:
-    """tracepoint:CATEGORY:NAME, as tracefs lists them."""
+    """tracepoint:CATEGORY:NAME, as tracefs lists them.
 
-    def __init__(self, tracefs: Tracefs, suggestions: Suggestions) -> None:
+    Args:
+        raw: which of them are tracepoints of the same name in the kernel's code.
+        machine: as uname(2) gives it.
+    """
+
+    def __init__(
+        self, tracefs: Tracefs, suggestions: Suggestions, raw: RawTracepointProbes, machine: str = ""
+    ) -> None:
         self._suggestions = suggestions
         self._tracefs = tracefs
+        self._raw = raw
+        self._machine = machine or platform.machine()
 
     def find(self, pattern: ProbePattern) -> Evidence:
         """Return the rows of one pattern; see `Finder.find`."""
@@ -42,16 +61,42 @@ class TracepointProbes:
         found = [":".join(events[i]) for i in pattern.match_names(names)]
         return _listed(pattern, found, names, f"tracepoint in {pattern.target}", self._suggestions)
 
-    def points(self, names: Sequence[str]) -> list[TracepointPoint | UnprobeableError]:
-        """Return the numbers of probes; see `Finder.points`."""
+    def points(self, names: Sequence[str]) -> list[TracepointChoice | UnprobeableError]:
+        """Return what attaches probes; see `Finder.points`.
+
+        A tracepoint is attached below the perf event that tracefs names after it, where that is known to be the same:
+        perf events cost more a hit, and the kernel closes them one after the other, 30 ms each.
+        """
         return [self._point(name) for name in names]
 
-    def _point(self, name: str) -> TracepointPoint | UnprobeableError:
+    def _point(self, name: str) -> TracepointChoice | UnprobeableError:
         _, category, event = name.split(":", 2)
         try:
-            return TracepointPoint(self._tracefs.event_id(category, event))
+            number = self._tracefs.event_id(category, event)
         except UnprobeableError as error:
             return error.anew()
+        if category == _NO_RAW_TRACEPOINTS:
+            return self._syscall(event) or TracepointPoint(number)
+        if event in self._raw.described and self._categories_of[event] == 1:
+            return RawTracepointPoint(event)
+        return TracepointPoint(number)
+
+    def _syscall(self, event: str) -> SyscallPoint | SyscallExitPoint | None:
+        """Return the entry or return of a syscall, whose event is named after what the kernel's source calls it."""
+        if event.startswith("sys_enter_") and (number := self._numbers.get(event[10:])) is not None:
+            return SyscallPoint(number)
+        if event.startswith("sys_exit_") and (number := self._numbers.get(event[9:])) is not None:
+            return SyscallExitPoint(number)
+        return None
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return syscall_events(self._machine) if self._machine in SYSCALL_MACHINES else {}
+
+    @cached_property
+    def _categories_of(self) -> Counter[str]:
+        """In how many categories an event of a name is: users can make events, and name them as they like."""
+        return Counter(name for _, name in self._tracefs.events("*"))
 
 
 class RawTracepointProbes:
@@ -82,10 +127,14 @@ class RawTracepointProbes:
         return [RawTracepointPoint(name.partition(":")[2]) for name in names]
 
     @cached_property
+    def described(self) -> frozenset[str]:
+        """The names that the kernel's BTF has; empty if it has no BTF."""
+        return frozenset(raw_tracepoints(self._btf_root))
+
+    @cached_property
     def _names(self) -> list[str]:
-        names = raw_tracepoints(self._btf_root)
-        if names:
-            return names
+        if self.described:
+            return sorted(self.described)
         return sorted(
             {name for category, name in self._tracefs.events("*") if category != _NO_RAW_TRACEPOINTS}
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fnmatch
 import os
@@ -12,15 +11,13 @@ from typing import Final, Self
 
 from ebpf_bot_core import Reason, Verdict
 from ebpf_bot_libbpf.finding.refusals import UnprobeableError
+from ebpf_bot_libbpf.unseen import open_unseen
 
 __all__ = ["MOUNTS", "Tracefs"]
 
 MOUNTS: Final = Path("/proc/self/mountinfo")
 
-# New system calls have the same numbers on x86_64, aarch64 and everywhere else.
-_FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432
-_FSOPEN_CLOEXEC = _FSMOUNT_CLOEXEC = 1
-_FSCONFIG_CMD_CREATE = 6
+_FUNCTIONS: Final = "../available_filter_functions"
 _MAX_ID: Final = 32
 """Bytes of a tracepoint's id file."""
 _NO_EVENTS: Final = frozenset({"ftrace"})
@@ -101,6 +98,22 @@ class Tracefs:
         except OSError as error:
             raise _refusal(error) from error
 
+    def functions(self) -> list[str]:
+        """Return the names of the kernel's functions that can be traced, its modules' among them, in no order.
+
+        A name stands there as often as there are functions of it. Needs CONFIG_DYNAMIC_FTRACE.
+
+        Raises:
+            UnprobeableError: the list is not there or may not be read; a locked down kernel shows it to no one.
+        """
+        self.open()
+        try:
+            descriptor = os.open(_FUNCTIONS, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._events)
+            with open(descriptor, encoding="ascii", errors="replace") as lines:  # noqa: PTH123 - a descriptor
+                return [line.split(maxsplit=1)[0] for line in lines]
+        except OSError as error:
+            raise _refusal(error) from error
+
     def _in(self, category: str) -> list[str]:
         if category not in self._names:
             self._names[category] = self._directories(category)
@@ -144,29 +157,15 @@ class Tracefs:
 
 def _open_unseen() -> int:
     """Open `events` of a tracefs that is mounted nowhere."""
-    context = mount = -1
+    root = -1
     try:
-        context = _system_call(_FSOPEN, b"tracefs", _FSOPEN_CLOEXEC)
-        _system_call(_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0)
-        mount = _system_call(_FSMOUNT, context, _FSMOUNT_CLOEXEC, 0)
-        return os.open("events", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=mount)
+        root = open_unseen("tracefs")
+        return os.open("events", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root)
     except OSError as error:
         raise _refusal(error) from error
     finally:
-        for descriptor in (context, mount):
-            if descriptor >= 0:
-                os.close(descriptor)
-
-
-def _system_call(number: int, *arguments: int | bytes | None) -> int:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.syscall.restype = ctypes.c_long
-    wide = [ctypes.c_long(value) if isinstance(value, int) else ctypes.c_char_p(value) for value in arguments]
-    result: int = libc.syscall(ctypes.c_long(number), *wide)
-    if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return result
+        if root >= 0:
+            os.close(root)
 
 
 def _refusal(error: OSError) -> UnprobeableError:

@@ -13,6 +13,7 @@ __all__ = [
     "AttachType",
     "Command",
     "InfoByFd",
+    "KprobeMultiLink",
     "MapCreate",
     "MapUpdate",
     "PerfEventAttr",
@@ -29,6 +30,9 @@ class ProgramType(enum.IntEnum):
     """Some of `enum bpf_prog_type`."""
 
     KPROBE = 2
+    PERF_EVENT = 7
+    RAW_TRACEPOINT = 17
+    TRACING = 26
     SYSCALL = 31
 
 
@@ -36,7 +40,10 @@ class AttachType(enum.IntEnum):
     """Some of `enum bpf_attach_type`."""
 
     NONE = 0
+    TRACE_FENTRY = 24
+    TRACE_FEXIT = 25
     PERF_EVENT = 41
+    KPROBE_MULTI = 42
     UPROBE_MULTI = 48
 
 
@@ -84,7 +91,10 @@ class ProgramLoad(ctypes.Structure):
         ("name", ctypes.c_char * 16),
         ("ifindex", _u32),
         ("expected_attach_type", _u32),
-        ("btf", _u32 * 12),  # debug information, which is not given
+        ("btf", _u32 * 9),  # debug information, which is not given
+        ("attach_btf_id", _u32),
+        ("attach_btf_obj_fd", _u32),
+        ("core_relo_cnt", _u32),
         ("fd_array", _ptr),
     )
 
@@ -146,7 +156,30 @@ class UprobeMultiLink(ctypes.Structure):
     )
 
 
-class PerfEventAttr(ctypes.Structure):
-    """`struct perf_event_attr`, its first version."""
+class KprobeMultiLink(ctypes.Structure):
+    """BPF_LINK_CREATE with BPF_TRACE_KPROBE_MULTI."""
 
-    _fields_ = (("type", _u32), ("size", _u32), ("config", _u64), ("rest", _u64 * 6))
+    _fields_ = (
+        *_LINK,
+        ("multi_flags", _u32),
+        ("cnt", _u32),
+        ("syms", _ptr),
+        ("addrs", _ptr),
+        ("cookies", _ptr),
+    )
+
+
+class PerfEventAttr(ctypes.Structure):
+    """`struct perf_event_attr`, its second version: what is common to events, and two words that depend on the type."""
+
+    _fields_ = (
+        ("type", _u32),
+        ("size", _u32),
+        ("config", _u64),
+        ("sample_period", _u64),
+        ("unused", _u64 * 3),
+        ("wakeup_events", _u32),
+        ("bp_type", _u32),
+        ("config1", _u64),
+        ("config2", _u64),
+    )

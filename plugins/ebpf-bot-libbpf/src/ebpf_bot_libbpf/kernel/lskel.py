@@ -4,18 +4,25 @@
 and the data that it works on. Run once, the loader creates the maps, relocates the programs against the kernel's BTF and
 loads them, and leaves their descriptors in the context that it was given. Kernel 5.17.
 
-An asset is one line of JSON, then the data, then the instructions. The line holds
+Templates are programs that the loader leaves out, since what they are attached to is known later only, and each copy has
+a number of its own.
 
-- `format`: `ebpf-bot/lskel/1`;
+An asset is one line of JSON, then the data, the instructions, and those of the templates. The line holds
+
+- `format`: `ebpf-bot/lskel/2`;
 - `source_sha256`: of the headers beside the C source and of it, so that a stale asset is seen;
 - `maps`, `programs`: the names, in the order of the loader's context;
 - `variables`: for the maps `rodata` and `bss`, {variable: [offset, bytes]};
-- `data`, `insns`: how long the blobs are, in bytes.
+- `data`, `insns`: how long the blobs are, in bytes;
+- `templates`: {name: bytes} in the order of their instructions. These are ready for BPF_PROG_LOAD with the maps in the
+  order of `maps` as its fd_array: BPF_PSEUDO_MAP_IDX for a map, BPF_PSEUDO_MAP_IDX_VALUE for a global variable in it;
+  kernel 5.14. They expect their number in r1, so one instruction that sets it belongs before them.
 """
 
 from __future__ import annotations
 
 import ctypes
+import itertools
 import json
 import os
 import struct
@@ -27,15 +34,16 @@ from typing import Final, Self
 import attrs
 
 from ebpf_bot_libbpf.kernel import syscalls
-from ebpf_bot_libbpf.kernel.abi import ProgramType
+from ebpf_bot_libbpf.kernel.abi import AttachType, ProgramType
 from ebpf_bot_libbpf.kernel.kernel_error import KernelError
 
 __all__ = ["FORMAT", "LightSkeleton", "LoadedObject", "Variable"]
 
-FORMAT: Final = "ebpf-bot/lskel/1"
+FORMAT: Final = "ebpf-bot/lskel/2"
 
 _CONTEXT: Final = struct.Struct("=IIIIQ")  # struct bpf_loader_ctx: sz, flags, log_level, log_size, log_buf
 _MAP: Final = struct.Struct("=iIQ")  # struct bpf_map_desc: map_fd, max_entries, initial_value
+_SET_R1: Final = struct.Struct("=BBhi")  # struct bpf_insn: code, registers, off, imm
 _PROGRAM: Final = struct.Struct("=i")  # struct bpf_prog_desc: prog_fd
 _SLEEPABLE: Final = 1 << 4  # BPF_F_SLEEPABLE, which the loader needs to read our memory
 _LOG_SIZE: Final = 1 << 16
@@ -55,11 +63,40 @@ class LoadedObject:
 
     Attributes:
         variables: {map: {variable: place}} of the global variables.
+        templates: {template: its instructions}.
     """
 
     maps: dict[str, int]
     programs: dict[str, int]
     variables: Mapping[str, Mapping[str, Variable]]
+    templates: Mapping[str, bytes] = attrs.field(repr=False)
+
+    def load_copy(
+        self,
+        template: str,
+        number: int,
+        *,
+        type: ProgramType,  # noqa: A002 - as the kernel calls it
+        attach_type: AttachType = AttachType.NONE,
+        btf_id: int = 0,
+    ) -> int:
+        """Load a copy of a template that knows itself by `number`; return its descriptor, which the caller closes.
+
+        Args:
+            number: 31 bits.
+            btf_id: for programs of type TRACING, the function that they trace, in the kernel's BTF.
+
+        Raises:
+            KernelError: without the verifier's log.
+        """
+        return syscalls.load_program(
+            _SET_R1.pack(0xB7, 1, 0, number) + self.templates[template],  # BPF_ALU64 | BPF_MOV | BPF_K
+            type=type,
+            attach_type=attach_type,
+            name=template.encode()[:15],
+            map_fds=tuple(self.maps.values()),
+            btf_id=btf_id,
+        )
 
     def close(self) -> None:
         """Close all descriptors. May be called twice."""
@@ -78,15 +115,19 @@ class LightSkeleton:
     variables: Mapping[str, Mapping[str, Variable]]
     data: bytes = attrs.field(repr=False)
     insns: bytes = attrs.field(repr=False)
+    templates: Mapping[str, bytes] = attrs.field(repr=False)
 
     @classmethod
     def read(cls, asset: Traversable) -> Self:
         """Read an asset; ValueError if it is not one, or is cut short."""
         line, _, blobs = asset.read_bytes().partition(b"\n")
         header = json.loads(line)
-        data, insns = header["data"], header["insns"]
-        if header["format"] != FORMAT or len(blobs) != data + insns:
+        if header["format"] != FORMAT:
             raise ValueError(f"{asset}: not a whole asset of format {FORMAT}")
+        ends = list(itertools.accumulate([header["data"], header["insns"], *header["templates"].values()]))
+        if ends[-1] != len(blobs):
+            raise ValueError(f"{asset}: not a whole asset of format {FORMAT}")
+        data, insns, *templates = (blobs[start:end] for start, end in itertools.pairwise([0, *ends]))
         variables = {
             name: {variable: Variable(*place) for variable, place in places.items()}
             for name, places in header["variables"].items()
@@ -96,8 +137,9 @@ class LightSkeleton:
             tuple(header["maps"]),
             tuple(header["programs"]),
             variables,
-            blobs[:data],
-            blobs[data:],
+            data,
+            insns,
+            dict(zip(header["templates"], templates, strict=True)),
         )
 
     def load(self, *, max_entries: Mapping[str, int], constants: Mapping[str, int]) -> LoadedObject:
@@ -139,7 +181,7 @@ class LightSkeleton:
         programs = {}
         for i, name in enumerate(self.programs):
             programs[name] = _PROGRAM.unpack_from(context, start + i * _PROGRAM.size)[0]
-        return LoadedObject(maps, programs, self.variables)
+        return LoadedObject(maps, programs, self.variables, self.templates)
 
     def _initial(self, name: str, values: Mapping[str, int]) -> bytes:
         places = self.variables[name]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import sys
 from importlib.resources import files
 from typing import Final
 
 from ebpf_bot_core import Scope
 from ebpf_bot_libbpf.kernel import syscalls
+from ebpf_bot_libbpf.kernel.abi import AttachType, ProgramType
 from ebpf_bot_libbpf.kernel.counters import Counters, Notes
 from ebpf_bot_libbpf.kernel.lskel import LightSkeleton
 from ebpf_bot_libbpf.kernel.variables import Variables
@@ -48,6 +51,8 @@ class Programs:
             },
             constants={"keep": keep, "filter": in_command, "others": sites if in_command else 0},
         )
+        self._copies: set[int] = set()
+        self._lost_by_dropped = 0
         self.counters = Counters(self._object.maps["counts"], counters)
         self.notes = Notes(self._object.maps["notes"], _THREAD_WORDS if keep else 1)
         self.variables = Variables(self._object.maps["bss"], self._object.variables["bss"])
@@ -61,16 +66,41 @@ class Programs:
         word = syscalls.read_element(self._object.maps["covered"], tid // 64, 8)
         return bool(int.from_bytes(word, sys.byteorder) >> tid % 64 & 1)
 
+    def load_copy(
+        self,
+        site: int,
+        *,
+        type: ProgramType,  # noqa: A002 - as the kernel calls it
+        attach_type: AttachType = AttachType.NONE,
+        btf_id: int = 0,
+    ) -> int:
+        """Load a program that counts one site, for where no cookie could tell it which; see `LoadedObject.load_copy`.
+
+        It stays until it is dropped.
+        """
+        copy = self._object.load_copy("site_hit", site, type=type, attach_type=attach_type, btf_id=btf_id)
+        self._copies.add(copy)
+        return copy
+
+    def drop_copy(self, copy: int) -> None:
+        """Give up a program of one site, which the kernel drops once no link holds it."""
+        self._lost_by_dropped += syscalls.recursion_misses(copy)
+        self._copies.remove(copy)
+        os.close(copy)
+
     def lost(self) -> int:
         """Return how many runs of the programs the kernel has left out, because one was running on that CPU.
 
         In scope COMMAND some of them may have been runs for others, which would not have counted.
         """
-        return sum(map(syscalls.recursion_misses, self._object.programs.values()))
+        loaded = itertools.chain(self._object.programs.values(), self._copies)
+        return self._lost_by_dropped + sum(map(syscalls.recursion_misses, loaded))
 
     def close(self) -> None:
         """Give the programs up; the kernel drops each once no link holds it. May be called twice."""
         self.counters.close()
         self.notes.close()
         self.variables.close()
+        while self._copies:
+            os.close(self._copies.pop())
         self._object.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -19,12 +20,13 @@ from ebpf_bot_libbpf.kernel.abi import AttachType, ProgramType
 from ebpf_bot_libbpf.kernel.kernel_error import KernelError
 
 __all__ = [
+    "attach_kprobes",
     "attach_perf_event",
     "attach_uprobes",
     "create_array",
     "load_program",
+    "open_perf_event",
     "open_raw_tracepoint",
-    "open_tracepoint_event",
     "read_element",
     "recursion_misses",
     "run_program",
@@ -69,12 +71,14 @@ def load_program(
     flags: int = 0,
     name: bytes = b"",
     map_fds: tuple[int, ...] = (),
+    btf_id: int = 0,
 ) -> int:
     """Load a program and return its descriptor.
 
     Args:
         insns: 8 bytes an instruction.
         map_fds: what BPF_PSEUDO_MAP_IDX instructions refer to; kernel 5.14.
+        btf_id: what a program of type TRACING traces, as a type of the kernel's BTF; kernel 5.5.
 
     Raises:
         KernelError: EPERM without CAP_BPF and CAP_PERFMON; EINVAL where type and attach type do not fit or are unknown.
@@ -90,6 +94,7 @@ def load_program(
         flags=flags,
         name=name,
         expected_attach_type=attach_type,
+        attach_btf_id=btf_id,
         fd_array=ctypes.addressof(fds) if map_fds else 0,
     )
     return _bpf(abi.Command.PROG_LOAD, attr, "load an eBPF program")
@@ -125,20 +130,22 @@ def recursion_misses(prog_fd: int) -> int:
 def open_raw_tracepoint(prog_fd: int, name: str, *, cookie: int = 0) -> int:
     """Attach a raw tracepoint program by the tracepoint's name; the descriptor holds it.
 
-    Kernel 4.17; with a cookie 6.10.
+    Kernel 4.17; with a cookie 6.10. A program of type TRACING knows itself what it traces: it is attached by no name,
+    kernel 5.5.
 
     Raises:
         KernelError: ENOENT for a name that this kernel does not have.
     """
     text = ctypes.create_string_buffer(os.fsencode(name))
-    attr = abi.RawTracepointOpen(name=ctypes.addressof(text), prog_fd=prog_fd, cookie=cookie)
-    return _bpf(abi.Command.RAW_TRACEPOINT_OPEN, attr, f"attach to the raw tracepoint {name}")
+    attr = abi.RawTracepointOpen(name=ctypes.addressof(text) if name else 0, prog_fd=prog_fd, cookie=cookie)
+    action = f"attach to the raw tracepoint {name}" if name else "attach a tracing program"
+    return _bpf(abi.Command.RAW_TRACEPOINT_OPEN, attr, action)
 
 
 def attach_perf_event(prog_fd: int, event_fd: int, *, cookie: int) -> int:
     """Attach a program to a perf event, which the link then keeps; kernel 5.15."""
     attr = abi.PerfLink(prog_fd=prog_fd, target_fd=event_fd, attach_type=AttachType.PERF_EVENT, cookie=cookie)
-    return _bpf(abi.Command.LINK_CREATE, attr, "attach to a tracepoint")
+    return _bpf(abi.Command.LINK_CREATE, attr, "attach to a perf event")
 
 
 def attach_uprobes(
@@ -179,20 +186,51 @@ def attach_uprobes(
     return _bpf(abi.Command.LINK_CREATE, attr, "attach uprobes")
 
 
-def open_tracepoint_event(tracepoint: int) -> int:
-    """Open a tracepoint as a perf event, by its id in tracefs, and return the descriptor.
+def attach_kprobes(
+    prog_fd: int, functions: Sequence[int | str], cookies: NDArray[np.uint64], *, on_return: bool
+) -> int:
+    """Attach a program to many functions of the kernel, all or none; the descriptor of the link holds them.
 
-    One event on one CPU is enough: a program attached to it runs on all. Needs CAP_PERFMON, or
-    kernel.perf_event_paranoid < 0.
+    Kernel 5.18, CONFIG_FPROBE.
+
+    Args:
+        functions: the address of each, or the name of each.
+        cookies: what the program gets as its attach cookie at each, shape (n,).
 
     Raises:
-        KernelError: EINVAL or ENOENT for an id that this kernel does not have.
+        KernelError: one of them cannot be probed (ESRCH: there is no such name); the kernel does not say which.
+            EOPNOTSUPP where the kernel has no fprobes.
     """
-    attr = abi.PerfEventAttr(type=2, size=ctypes.sizeof(abi.PerfEventAttr), config=tracepoint)
-    everyone, cpu, no_group, close_on_exec = -1, 0, -1, 8
+    cookies = np.ascontiguousarray(cookies, np.uint64)
+    attr = abi.KprobeMultiLink(
+        prog_fd=prog_fd,
+        attach_type=AttachType.KPROBE_MULTI,
+        multi_flags=int(on_return),  # BPF_F_KPROBE_MULTI_RETURN
+        cnt=len(functions),
+        cookies=cookies.ctypes.data,
+    )
+    if all(isinstance(function, int) for function in functions):
+        addresses = np.array(functions, np.uint64)
+        attr.addrs = addresses.ctypes.data
+    else:
+        texts = [ctypes.create_string_buffer(str(function).encode()) for function in functions]
+        names = np.array([ctypes.addressof(text) for text in texts], np.uint64)
+        attr.syms = names.ctypes.data
+    return _bpf(abi.Command.LINK_CREATE, attr, "attach kprobes")
+
+
+def open_perf_event(attr: abi.PerfEventAttr, action: str, *, cpu: int = 0) -> int:
+    """Open a perf event for all processes on one CPU and return its descriptor.
+
+    Args:
+        attr: what is to be opened; its size is set here.
+        action: that in words, for the error.
+    """
+    attr.size = ctypes.sizeof(attr)
+    everyone, no_group, close_on_exec = -1, -1, 8
     return _call(
         _numbers()[1],
-        "open a tracepoint",
+        action,
         ctypes.byref(attr),
         ctypes.c_int(everyone),
         ctypes.c_int(cpu),

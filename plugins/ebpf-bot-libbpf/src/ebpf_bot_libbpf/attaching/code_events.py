@@ -1,0 +1,61 @@
+"""Attaching code where the kernel has no uprobe_multi: a perf event for each place."""
+
+from __future__ import annotations
+
+import errno
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ebpf_bot_core import Reason
+from ebpf_bot_libbpf.attaching.attacher import Refusal
+from ebpf_bot_libbpf.attaching.closing import Closer
+from ebpf_bot_libbpf.attaching.held_binary import HeldBinary
+from ebpf_bot_libbpf.attaching.one_by_one import Held, OneByOne, link_event
+from ebpf_bot_libbpf.kernel import perf_events
+from ebpf_bot_libbpf.kernel.kernel_error import KernelError
+from ebpf_bot_libbpf.kernel.programs import Programs
+from ebpf_bot_libbpf.sites import SiteGroup
+
+__all__ = ["CodeEvents"]
+
+
+class CodeEvents(OneByOne):
+    """Places in one binary, or the returns from there, as perf events; counts what `CodePlaces` would.
+
+    Kernel 5.17 (CONFIG_UPROBE_EVENTS), CAP_SYS_ADMIN besides CAP_BPF and CAP_PERFMON. The kernel closes them one after
+    the other, 25-100 ms each, since it waits for all CPUs under one lock; so detaching is begun, and goes on meanwhile.
+    """
+
+    def __init__(
+        self, group: SiteGroup, binary: HeldBinary, programs: Programs, closer: Closer, *, on_return: bool
+    ) -> None:
+        super().__init__(group, programs, closer)
+        self._binary = binary
+        self._on_return = on_return
+
+    def attach(self, members: NDArray[np.intp]) -> dict[int, Refusal]:
+        """Attach members, each on its own."""
+        refusal = self._binary.open()
+        if refusal is not None:
+            return dict.fromkeys(members.tolist(), refusal)
+        with self._binary.mapped():
+            return super().attach(members)
+
+    def _hold(self, member: int) -> Held:
+        offset = self._group.keys[member]
+        if not isinstance(offset, int):
+            raise TypeError(f"{offset!r} is no offset")
+        semaphore = self._group.semaphores.get(offset, 0)
+        event = perf_events.open_place(
+            self._binary.path, offset, on_return=self._on_return, semaphore=semaphore
+        )
+        return Held((link_event(self._programs["event_hit"], event, self._group.first + member),))
+
+    def _explain(self, error: KernelError) -> Refusal:
+        if error.errno in (errno.EACCES, errno.EPERM):
+            return Refusal(
+                Reason.PERMISSION,
+                "a kernel before 6.6 takes uprobes from CAP_SYS_ADMIN alone, as perf events",
+            )
+        return super()._explain(error)

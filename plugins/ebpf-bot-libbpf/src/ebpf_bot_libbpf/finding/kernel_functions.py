@@ -1,0 +1,61 @@
+"""The functions of the kernel: their names, which of them can be traced, and where they are."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+from ebpf_bot_libbpf.finding.refusals import UnprobeableError
+from ebpf_bot_libbpf.finding.tracefs import Tracefs
+
+__all__ = ["KALLSYMS", "KernelFunctions"]
+
+KALLSYMS: Final = Path("/proc/kallsyms")
+"""`ADDRESS TYPE NAME [MODULE]`, readable by everyone; the addresses are 0 for those who may not see them."""
+
+_CODE: Final = re.compile(rb"^([0-9a-f]+) [tTwW] (\S+)", re.MULTILINE)
+
+
+class KernelFunctions:
+    """The functions of the kernel and of its loaded modules, read once each.
+
+    Args:
+        kallsyms: a file in the format of /proc/kallsyms.
+    """
+
+    def __init__(self, tracefs: Tracefs, kallsyms: Path = KALLSYMS) -> None:
+        self._tracefs = tracefs
+        self._kallsyms = kallsyms
+
+    @cached_property
+    def traceable(self) -> Counter[str]:
+        """How many functions of each name can be traced, in no order.
+
+        As tracefs lists them; where it does not, all functions, since then only trying tells.
+        """
+        try:
+            return Counter(self._tracefs.functions())
+        except UnprobeableError:
+            return Counter(name.decode("ascii", "replace") for _, name in self._symbols)
+
+    def addresses(self, name: str) -> tuple[int, ...]:
+        """Return the addresses of the functions of a name, ascending; 0 where we may not see them."""
+        wanted = name.encode()
+        return tuple(sorted(int(address, 16) for address, found in self._symbols if found == wanted))
+
+    def why_not(self, name: str) -> str:
+        """Say of a name that is not there what became of it, as the end of a sentence; empty if unknown."""
+        start = f"{name}.".encode()
+        clones = [other.decode("ascii", "replace") for _, other in self._symbols if other.startswith(start)]
+        return f": the compiler has made {' and '.join(clones[:3])} of it; probe that" if clones else ""
+
+    @cached_property
+    def _symbols(self) -> list[tuple[bytes, bytes]]:
+        """Address, in hexadecimal digits, and name of each function."""
+        try:
+            return _CODE.findall(self._kallsyms.read_bytes())
+        except OSError:
+            return []

@@ -1,0 +1,111 @@
+"""What the tests of every probe kind share: one program that does each thing a known number of times.
+
+They run on this machine's kernel and, by `make test-kernels`, on others in an emulator, where compiling takes seconds:
+so there is one program, built once.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ebpf_bot_libbpf.features import Features
+from ebpf_bot_libbpf.privileges import Privileges
+
+TARGET = r"""
+    #define _GNU_SOURCE
+    #define _SDT_HAS_SEMAPHORES 1
+    #include <stdio.h>
+    #include <stdlib.h>
+    #include <string.h>
+    #include <sys/mman.h>
+    #include <sys/sdt.h>
+    #include <sys/stat.h>
+    #include <sys/syscall.h>
+    #include <sys/wait.h>
+    #include <time.h>
+    #include <unistd.h>
+    unsigned short shop_armed_semaphore __attribute__((section(".probes")));
+    unsigned short shop_plain_semaphore __attribute__((section(".probes")));
+    __attribute__((noinline)) int work(int x) { return x * 3 + 1; }
+    __attribute__((noinline)) int twice(int x) { return work(work(x)); }
+    __attribute__((noinline)) void locked(int *x) { asm volatile("lock incl %0" : "+m"(*x)); }
+    static void day(int n) {
+        struct stat state;
+        volatile int x = 0;
+        for (int i = 0; i < n; i++) {
+            syscall(SYS_getppid);
+            syscall(SYS_fstat, 0, &state);
+            unlink("/no such directory/file"); unlink("/no such directory/file");
+            x = twice(x);
+            DTRACE_PROBE1(shop, plain, i);
+            if (shop_armed_semaphore) { DTRACE_PROBE1(shop, armed, i); }
+        }
+    }
+    int main(int c, char **v) {
+        int n = atoi(v[2]);
+        if (!strcmp(v[1], "day")) {
+            day(n);
+            if (!fork()) { day(1); _exit(0); }
+            wait(0);
+            printf("%d\n", shop_armed_semaphore);
+        } else if (!strcmp(v[1], "pages")) {
+            size_t size = 4096 * (size_t)n;
+            char *pages = mmap(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            madvise(pages, size, MADV_NOHUGEPAGE);
+            for (size_t at = 0; at < size; at += 4096) ((volatile char *)pages)[at] = 1;
+        } else if (!strcmp(v[1], "sleep")) {
+            for (int i = 0; i < n; i++) usleep(1000);
+        } else {
+            while (clock() < n * (CLOCKS_PER_SEC / 1000));
+        }
+        return 0;
+    }
+"""
+
+
+@pytest.fixture(scope="session")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`day N` does each thing N times and once more in a child; `pages N`, `sleep N`, `spin MILLISECONDS`."""
+    directory = tmp_path_factory.mktemp("target")
+    (directory / "target.c").write_text(TARGET)
+    subprocess.run(["gcc", "-O1", "target.c", "-o", "target"], cwd=directory, check=True, timeout=120)
+    return directory / "target"
+
+
+@pytest.fixture(scope="session")
+def lacking() -> dict[str, str]:
+    """{kind: reason} of those that this kernel cannot have, told by other means than the plugin's: its own symbols."""
+    symbols = set(re.findall(r" [tT] (register_kprobe|register_fprobe)$", _symbols(), re.MULTILINE))
+    lacks = {} if symbols else {"kprobe": "kernel-config", "kretprobe": "kernel-config"}
+    if not Path("/sys/kernel/btf/vmlinux").exists():
+        return lacks | {"fentry": "no-btf", "fexit": "no-btf"}
+    if Privileges.here().lockdown in ("integrity", "confidentiality"):
+        return lacks | {"fentry": "lockdown", "fexit": "lockdown"}
+    return lacks
+
+
+def _symbols() -> str:
+    return Path("/proc/kallsyms").read_text()
+
+
+@pytest.fixture(params=["best", "without"])
+def either(request: pytest.FixtureRequest, bench_with):
+    """A bench with the best ways that this kernel has, and one that is told to do without them all."""
+    if request.param == "best":
+        return bench_with(Features.here())
+    return bench_with(Features(uprobe_multi=False, kprobe_multi=False, raw_cookies=False))
+
+
+@pytest.fixture
+def shows(record_property: Callable[[str, object], None]) -> Callable[[str, str], None]:
+    """Note what a test has shown of some kinds, for the table that `make test-kernels` prints."""
+
+    def note(kinds: str, result: str) -> None:
+        for kind in kinds.split(", "):
+            record_property("shows", f"{kind}: {result}")
+
+    return note
