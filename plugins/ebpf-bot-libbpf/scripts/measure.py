@@ -80,7 +80,7 @@ class Bench:
     def load(self) -> float:
         """Return how many ms it takes to load the programs."""
         began = time.perf_counter()
-        programs = Programs(2000, scope=Scope.COMMAND, keep=True)
+        programs = Programs(2000, scope=Scope.COMMAND, constants={"keep": True})
         took = time.perf_counter() - began
         programs.close()
         return took * 1e3
@@ -111,7 +111,7 @@ class Bench:
             point = self._injector._point(probe)  # noqa: SLF001 - to attach what no injection would
             offset = np.array(getattr(point, "offsets", ()), np.uint64)
             with ExitStack() as stack:
-                programs = Programs(2, scope=Scope.HOST, keep=True)
+                programs = Programs(2, scope=Scope.HOST, constants={"keep": True})
                 stack.callback(programs.close)
                 link = syscalls.attach_uprobes(
                     programs["uprobe_trial"], str(self._target), offset, offset, on_return=False

@@ -12,6 +12,7 @@ from pathlib import Path
 import attrs
 import numpy as np
 import pytest
+from ebpf_bot_libbpf.counting import CountSource
 from ebpf_bot_libbpf.features import try_uprobe_multi
 from ebpf_bot_libbpf.injection import LibbpfInjection
 from ebpf_bot_libbpf.injector import LibbpfInjector
@@ -132,8 +133,9 @@ class Bench:
         """Open an injection on places that no finder vouches for."""
         sites = Sites.of(points)
         table = ProbeTable(tuple(f"uprobe:by-hand:{i}" for i in range(len(points))))
-        programs = Programs(sites.size, scope=Scope.COMMAND, keep=True)
-        with LibbpfInjection(table, sites, programs, covers_command=True, keep=True) as injection:
+        programs = Programs(sites.size, scope=Scope.COMMAND, constants={"keep": True})
+        source = CountSource(table, sites, programs)
+        with LibbpfInjection(table, sites, programs, source, covers_command=True, keep=True) as injection:
             yield injection
 
     @contextmanager

@@ -81,7 +81,7 @@ def _uprobe_multi() -> Diagnosis:
 def _programs() -> Diagnosis:
     """Load what a run would load, the larger of its two forms."""
     try:
-        Programs(2, scope=Scope.COMMAND, keep=True).close()
+        Programs(2, scope=Scope.COMMAND, constants={"keep": True}).close()
     except KernelError as error:
         shown = cannot_work(error)
         return _answer("libbpf: its own programs", shown, works="", remedy=shown.hint)

@@ -19,11 +19,11 @@ from ebpf_bot_libbpf.attaching.held_binary import Fate, HeldBinary
 from ebpf_bot_libbpf.attaching.kernel_events import RawTracepoints, Syscalls, Tracepoints
 from ebpf_bot_libbpf.attaching.loads import LoadSite
 from ebpf_bot_libbpf.attaching.scope import CommandScope
-from ebpf_bot_libbpf.counting import CountSource
 from ebpf_bot_libbpf.inspection import Inspection
 from ebpf_bot_libbpf.kernel.programs import Programs
 from ebpf_bot_libbpf.points import RawTracepointPoint, SyscallPoint, TracepointPoint
 from ebpf_bot_libbpf.sites import CodeKind, KernelKind, SiteGroup, Sites
+from ebpf_bot_libbpf.source import Source
 
 __all__ = ["LibbpfInjection"]
 
@@ -43,6 +43,7 @@ class LibbpfInjection:
     Args:
         sites: where the rows are attached.
         programs: loaded for these sites; the injection closes them, also where it cannot be made.
+        source: reads what they have seen; likewise.
         covers_command: whether only the command that `follow` is told of counts.
         keep: whether every hit counts.
 
@@ -55,11 +56,18 @@ class LibbpfInjection:
     """
 
     def __init__(
-        self, probes: ProbeTable, sites: Sites, programs: Programs, *, covers_command: bool, keep: bool
+        self,
+        probes: ProbeTable,
+        sites: Sites,
+        programs: Programs,
+        source: Source,
+        *,
+        covers_command: bool,
+        keep: bool,
     ) -> None:
         self.probes = probes
         self.closed = False
-        self.source = CountSource(probes, sites, programs)
+        self.source = source
         self._sites = sites
         self._programs = programs
         self._keep = keep
@@ -143,6 +151,7 @@ class LibbpfInjection:
         self._closer.shut_down()
         for binary in self._binaries.values():
             binary.close()
+        self.source.close()
         self._programs.close()
         self.closed = True
 
@@ -158,8 +167,8 @@ class LibbpfInjection:
 
     def _attacher(self, group: SiteGroup) -> Attacher:
         if isinstance(group.kind, CodeKind):
-            binary, on_return = self._binaries[group.kind.binary], group.kind.on_return
-            return CodePlaces(group, binary, self._programs, self._closer, on_return=on_return)
+            binary = self._binaries[group.kind.binary]
+            return CodePlaces(group, group.kind, binary, self._programs, self._closer)
         return _EVENTS[group.kind](group, self._programs, self._closer)
 
     def _outcome(self, rows: NDArray[np.intp]) -> Evidence:

@@ -72,10 +72,12 @@ class UsdtPoint:
     Attributes:
         sites: ascending; of each place the file offset, within one of the binary's executable segments, and that of
             the 16-bit semaphore that is to be raised while it is probed, 0 if it has none. Never empty.
+        arguments: of each place, in the same order, the text that says where the arguments are.
     """
 
     binary: Binary
     sites: tuple[tuple[int, int], ...]
+    arguments: tuple[str, ...] = ()
 
 
 @attrs.frozen

@@ -31,10 +31,16 @@ _FIRST = 1
 
 @attrs.frozen
 class CodeKind:
-    """Places in the code of one binary, or the returns from there; their keys are file offsets."""
+    """Places in the code of one binary, or the returns from there; their keys are file offsets.
+
+    Attributes:
+        of_notes: whether notes of the binary say what is to be read there (USDT). In count mode nothing is read, so a
+            place is one site whoever named it.
+    """
 
     binary: Binary
     on_return: bool
+    of_notes: bool = False
 
 
 KernelKind = type[TracepointPoint] | type[RawTracepointPoint] | type[SyscallPoint]
@@ -166,7 +172,7 @@ def _kind_and_keys(point: Point, mode: Mode) -> tuple[CodeKind | KernelKind, tup
             return CodeKind(point.binary, point.on_return), point.sites if counted else point.offsets
         case UsdtPoint():
             offsets = dict.fromkeys(offset for offset, _ in point.sites)
-            return CodeKind(point.binary, on_return=False), tuple(offsets)
+            return CodeKind(point.binary, on_return=False, of_notes=mode is Mode.STREAM), tuple(offsets)
         case TracepointPoint():
             return TracepointPoint, (point.id,)
         case RawTracepointPoint():

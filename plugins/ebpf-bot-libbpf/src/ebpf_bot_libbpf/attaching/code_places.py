@@ -18,8 +18,8 @@ from ebpf_bot_libbpf.features import try_uprobe_multi
 from ebpf_bot_libbpf.kernel import syscalls
 from ebpf_bot_libbpf.kernel.descriptors import refuse_if_scarce
 from ebpf_bot_libbpf.kernel.kernel_error import KernelError
-from ebpf_bot_libbpf.kernel.programs import Programs
-from ebpf_bot_libbpf.sites import SiteGroup
+from ebpf_bot_libbpf.kernel.programs import Asset, Programs
+from ebpf_bot_libbpf.sites import CodeKind, SiteGroup
 
 __all__ = ["CodePlaces"]
 
@@ -36,9 +36,10 @@ class CodePlaces:
     """
 
     def __init__(
-        self, group: SiteGroup, binary: HeldBinary, programs: Programs, closer: Closer, *, on_return: bool
+        self, group: SiteGroup, kind: CodeKind, binary: HeldBinary, programs: Programs, closer: Closer
     ) -> None:
-        self._on_return = on_return
+        self._serving = _programs_for(kind, programs.asset)
+        self._on_return = kind.on_return
         self._binary = binary
         self._programs = programs
         self._closer = closer
@@ -97,9 +98,10 @@ class CodePlaces:
     def _link(self, members: NDArray[np.intp]) -> list[int]:
         links: list[int] = []
         try:
-            for start in range(0, len(members), _LINK_LIMIT):
-                part = members[start : start + _LINK_LIMIT]
-                links += [self._link_once(self._programs["uprobe_hit"], part)]
+            for program, on_return in self._serving:
+                for start in range(0, len(members), _LINK_LIMIT):
+                    part = members[start : start + _LINK_LIMIT]
+                    links += [self._link_once(program, part, on_return=on_return)]
         except KernelError:
             self._closer.close(links)
             raise
@@ -107,15 +109,15 @@ class CodePlaces:
 
     def _try(self, members: NDArray[np.intp]) -> None:
         """Attach and detach a program that does nothing, so that no hit is counted twice meanwhile."""
-        self._closer.close([self._link_once(self._programs["uprobe_trial"], members)])
+        self._closer.close([self._link_once("uprobe_trial", members, on_return=self._on_return)])
 
-    def _link_once(self, program: int, members: NDArray[np.intp]) -> int:
+    def _link_once(self, program: str, members: NDArray[np.intp], *, on_return: bool) -> int:
         return syscalls.attach_uprobes(
-            program,
+            self._programs[program],
             self._binary.path,
             self._offsets[members],
             (members + self._first).astype(np.uint64),
-            on_return=self._on_return,
+            on_return=on_return,
             semaphores=self._semaphores[members],
         )
 
@@ -123,6 +125,12 @@ class CodePlaces:
         if refusal.reason in _NOT_OF_A_PLACE:
             return refusal
         return Refusal(refusal.reason, f"at file offset {int(self._offsets[member]):#x}: {refusal.detail}")
+
+
+def _programs_for(kind: CodeKind, asset: Asset) -> tuple[tuple[str, bool], ...]:
+    if kind.of_notes:
+        return asset.on_usdt
+    return asset.on_return if kind.on_return else asset.on_entry
 
 
 def _why_none(error: KernelError) -> Refusal | None:

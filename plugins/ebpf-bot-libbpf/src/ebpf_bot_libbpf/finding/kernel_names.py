@@ -11,13 +11,23 @@ from typing import Final
 from ebpf_bot_libbpf.finding.files import open_file
 from ebpf_bot_libbpf.finding.refusals import UnprobeableError
 
-__all__ = ["BTF_ROOT", "SYSCALL_MACHINES", "raw_tracepoints", "syscalls"]
+__all__ = ["BTF_ROOT", "SYSCALL_MACHINES", "raw_tracepoints", "syscall_arguments", "syscalls"]
 
 BTF_ROOT: Final = Path("/sys/kernel/btf")
 """One file for the kernel, `vmlinux`, and one for each module; kernel 5.4, modules 5.11; readable by everyone."""
 
 SYSCALL_MACHINES: Final = ("x86_64", "aarch64")
 """The machines whose syscalls are known."""
+
+_NAMES_INSIDE: Final = {
+    "fstat": "newfstat",
+    "lstat": "newlstat",
+    "sendfile": "sendfile64",
+    "stat": "newstat",
+    "umount2": "umount",
+    "uname": "newuname",
+}
+"""What the kernel calls some syscalls itself."""
 
 _BTF_HEADER: Final = struct.Struct("=HBBIIIII")
 """`struct btf_header`, Documentation/bpf/btf.rst: magic, version, flags, hdr_len, and offset and length of the type
@@ -76,3 +86,16 @@ def syscalls(machine: str) -> dict[str, int]:
     text = resources.files(__package__).joinpath(f"syscalls_{machine}.txt").read_text(encoding="ascii")
     lines = (line.split() for line in text.splitlines())
     return {name: int(number) for number, name in lines}
+
+
+def syscall_arguments() -> dict[str, tuple[tuple[str, str], ...]]:
+    """Return the arguments of syscalls, each as its name and its numpy type; those not known have none.
+
+    The table was written by `scripts/syscall_arguments.py`; it is the same for all machines.
+    """
+    text = resources.files(__package__).joinpath("syscall_arguments.txt").read_text(encoding="ascii")
+    found = {}
+    for line in text.splitlines():
+        name, *arguments = line.split()
+        found[name] = tuple((argument, kind) for argument, _, kind in (a.partition(":") for a in arguments))
+    return found | {name: found[inside] for name, inside in _NAMES_INSIDE.items()}
