@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+import attrs
 import numpy as np
 from numpy.typing import NDArray
 
@@ -98,10 +99,11 @@ def write_signals(
     (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM signals").fetchone()
     (batch,) = connection.execute(
         "INSERT INTO batches (run, first_signal, last_signal, fields) VALUES (?, ?, ?, ?) RETURNING number",
-        (run, last + 1, last + len(signals), describe(signals.records.dtype)),
+        (run, last + 1, last + len(signals), describe(signals, numbers)),
     ).fetchone()
     for start in range(0, len(signals), _CHUNK):
-        _insert(connection, batch, _columns(signals.records[start : start + _CHUNK], numbers))
+        chunk = attrs.evolve(signals, records=signals.records[start : start + _CHUNK])
+        _insert(connection, batch, _columns(chunk, numbers))
 
 
 def used_probes(signals: SignalBatch) -> NDArray[np.intp]:
@@ -121,9 +123,10 @@ def used_probes(signals: SignalBatch) -> NDArray[np.intp]:
     return np.flatnonzero(used)
 
 
-def _columns(records: NDArray[np.void], numbers: NDArray[np.int64]) -> list[list[object]]:
-    """Return the values of `_SIGNAL_COLUMNS`, a list each; without the last where no field was appended."""
+def _columns(signals: SignalBatch, numbers: NDArray[np.int64]) -> list[list[object]]:
+    """Return the values of `_SIGNAL_COLUMNS`, a list each; without the last where nothing was appended."""
     columns: list[list[object]] = []
+    records = signals.records
     for name in SIGNAL_DTYPE.names or ():
         if name == "probe":
             columns.append(numbers[records[name]].tolist())
@@ -133,8 +136,8 @@ def _columns(records: NDArray[np.void], numbers: NDArray[np.int64]) -> list[list
             columns.append([texts[raw] for raw in names])
         else:
             columns.append(records[name].tolist())
-    if len(records.dtype.names or ()) > len(SIGNAL_DTYPE.names or ()):
-        columns.append([*to_json(records)])
+    if signals.appended or signals.layouts is not None:
+        columns.append([*to_json(signals)])
     return columns
 
 
