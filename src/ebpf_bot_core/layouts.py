@@ -107,7 +107,7 @@ class Layouts:
 def _widened(dtype: np.dtype[np.void], size: int) -> np.dtype[np.void]:
     """Return the same fields in a dtype of so many bytes."""
     names = dtype.names or ()
-    fields = dtype.fields or {}
+    fields: Mapping[str, Any] = dtype.fields or {}
     return np.dtype(
         {
             "names": list(names),

@@ -89,7 +89,7 @@ def _objects(records: NDArray[np.void], names: Sequence[str]) -> Iterator[str]:
 
 def _literals(values: NDArray[Any], dtype: np.dtype[Any]) -> list[Any]:
     """Return the values as what `%s` writes as JSON."""
-    plain = values.tolist()
+    plain: list[Any] = values.tolist()
     if dtype.kind in "iu" and not dtype.shape:
         return plain
     if dtype.kind in "SUV" and not dtype.shape:

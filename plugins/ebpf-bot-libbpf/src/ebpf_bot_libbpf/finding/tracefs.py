@@ -98,7 +98,7 @@ class Tracefs:
             raise UnprobeableError(Verdict.MISSING, Reason.NOT_FOUND, detail)
         try:
             descriptor = os.open(f"{category}/{name}/{file}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._events)
-            with open(descriptor, encoding="utf-8", errors="replace") as opened:
+            with os.fdopen(descriptor, encoding="utf-8", errors="replace") as opened:
                 return opened.read(_MAX_FILE)
         except FileNotFoundError as error:  # its module was unloaded since it was listed
             detail = f"there is no tracepoint {category}:{name} any more"

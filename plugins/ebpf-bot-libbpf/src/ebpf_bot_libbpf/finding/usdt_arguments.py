@@ -65,11 +65,10 @@ _ARM_MEMORY: Final = re.compile(rf"\[(\w+)(?:,({_NUMBER})|,(\w+))?\]")
 
 def _x86_registers() -> dict[str, int]:
     """Return where in struct pt_regs each register is, by all its names that mean its low bits."""
-    order = "r15 r14 r13 r12 bp bx r11 r10 r9 r8 ax cx dx si di orig_ax ip cs flags sp".split()
-    places = {}
-    for number, name in enumerate(order):
-        if name in ("orig_ax", "cs", "flags"):
-            continue
+    legacy = {"bp": 4, "bx": 5, "ax": 10, "cx": 11, "dx": 12, "si": 13, "di": 14, "ip": 16, "sp": 19}
+    numbered = {"r15": 0, "r14": 1, "r13": 2, "r12": 3, "r11": 6, "r10": 7, "r9": 8, "r8": 9}
+    places: dict[str, int] = {}
+    for name, number in (legacy | numbered).items():
         if name[-1].isdigit():
             spelled = [name, f"{name}d", f"{name}w", f"{name}b"]
         else:
