@@ -18,6 +18,9 @@ __all__ = ["payload_batches", "sample_payloads"]
 
 _TYPES: Final = ("?", "<i4", "<i8", "<u8", "<u2", "S7", "<f8", "(3,)u1", "(2,)<i8")
 
+_NAMES: Final = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=5)
+"""Quotes, backslashes and percent signs among them; numpy warns of a file whose names are not ASCII."""
+
 
 def sample_payloads(probes: ProbeTable, size: int = 10) -> SignalBatch:
     """Return signals of all probes in turn: of every three probes one has arguments, one a file name, one nothing."""
