@@ -2,7 +2,7 @@
 
     python benchmarks/stream.py --seconds 10 --rows 300000 --rounds 5
 
-Drained is what a full ring gives up in one go: records of a syscall without arguments, so that nothing is decoded, as
+Drained is what a ring gives up in one go: records of a syscall without arguments, so that nothing is decoded, as
 CPU time of this thread; the machine's other work does not count. Lossless is a loop of getppid(2) on every CPU, the
 fastest producer there is, for some seconds. The stores get the signals of a function with six arguments, and their rates
 are set against a bare `executemany` of the same rows, ready-made, in the same round. End to end is the same with the
@@ -45,7 +45,7 @@ __attribute__((noinline)) long six(long a, long b, long c, long d, long e, long 
     __asm__ volatile("nop"); return a + b + c + d + e + f; }
 static void *work(void *none) {
     for (long i = 0; times ? i < times : i & 1023 || now() < end; i++)
-        calls ? six(i, 2, 3, 4, 0x7f0000000000, -6) : syscall(SYS_getppid);
+        calls ? six(i, i & 7, 3, 4, 0x7f0000000000 + i * 16, -6) : syscall(SYS_getppid);
     return 0; }
 int main(int count, char **words) {
     pthread_t threads[256]; calls = atoi(words[1]); int many = atoi(words[2]);
@@ -74,10 +74,10 @@ def start(injection: LibbpfInjection, *words: object) -> subprocess.Popen[bytes]
 
 
 def drained(program: Path, rounds: int) -> Iterator[tuple[float, int]]:
-    """Yield records a second of CPU time of this thread, and bytes a record, of draining a ring that is nearly full."""
+    """Yield records a second of CPU time of this thread, and bytes a record, of draining a ring that is partly full."""
     options = LibbpfOptions()
     with streaming("syscall:getppid", options) as injection:
-        many = options.ring_bytes // 160
+        many = options.ring_bytes // 640
         for _ in range(rounds + 1):
             start(injection, program, 0, CPUS, many // CPUS, 0).wait()
             began = time.thread_time()

@@ -6,6 +6,7 @@ JSON has neither bytes nor infinities: bytes are text as in `ebpf_bot_core.escap
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -73,18 +74,29 @@ def to_json(signals: SignalBatch) -> list[str | None]:
         objects = [*_objects(signals.records, signals.appended)]
     for positions, columns in signals.payloads():
         made = _objects(columns, columns.dtype.names or ())
+        if len(positions) == len(signals) and not signals.appended:
+            return [*made]
         for at, text in zip(positions.tolist(), made, strict=True):
             before = objects[at]
-            objects[at] = text if before is None else f"{before[:-1]}, {text[1:]}"
+            objects[at] = text if before is None else f"{before[:-1]},{text[1:]}"
     return objects
 
 
 def _objects(records: NDArray[np.void], names: Sequence[str]) -> Iterator[str]:
-    """Yield a JSON object of some fields for each record, by filling in a template, since that is fast."""
-    # A percent sign in a name is doubled, since the template is one of printf.
-    template = ", ".join(json.dumps(name).replace("%", "%%") + ": %s" for name in names)
-    columns = [_literals(records[name], records.dtype[name]) for name in names]
-    return map(("{" + template + "}").__mod__, zip(*columns, strict=True))
+    """Return a JSON object of some fields for each record, by filling in a template, since that is fast."""
+    # A percent sign is doubled, since the template is one of printf. What all records have in common, flags often, is
+    # written into it at once.
+    members, varying = [], []
+    for name in names:
+        values = records[name]
+        common = len(values) > 0 and values.dtype.kind in "biu" and bool((values == values[0]).all())
+        literal = json.dumps(values[0].tolist(), separators=(",", ":")) if common else "%s"
+        members.append(json.dumps(name).replace("%", "%%") + ":" + literal)
+        varying += [] if common else [_literals(values, records.dtype[name])]
+    template = "{" + ",".join(members) + "}"
+    if not varying:
+        return itertools.repeat(template % (), len(records))
+    return map(template.__mod__, zip(*varying, strict=True))
 
 
 def _literals(values: NDArray[Any], dtype: np.dtype[Any]) -> list[Any]:

@@ -128,13 +128,13 @@ def read_usdt(file: OpenFile, elf: Elf, segments: tuple[Segment, ...]) -> UsdtTa
     )
     best: dict[str, int] = {}
     sites: dict[str, dict[tuple[int, int], str]] = {}
-    for name, at, counter, stands, arguments in zip(
+    for name, at, counter, stands, text in zip(
         names, offset.tolist(), raised.tolist(), standing.tolist(), texts, strict=True
     ):
         best[name] = max(best.get(name, 0), stands)
         good = sites.setdefault(name, {})
         if stands == Standing.CODE:
-            good.setdefault((at, counter), arguments)
+            good.setdefault((at, counter), text)
     known = sorted(best)
     return UsdtTable(
         tuple(known),

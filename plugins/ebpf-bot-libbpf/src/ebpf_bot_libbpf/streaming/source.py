@@ -55,6 +55,8 @@ class StreamSource:
         self._rows = sites.pair_row[order].astype(np.uint32)
         self._how_many = np.bincount(sites.pair_site, minlength=sites.size)
         self._starts = np.cumsum(self._how_many) - self._how_many
+        self._first_row = np.zeros(sites.size, np.uint32)
+        self._first_row[sites.pair_site[::-1]] = sites.pair_row[::-1]
         self._has_aliases = bool((self._how_many > 1).any())
 
     def drain(self) -> SignalBatch:
@@ -80,7 +82,7 @@ class StreamSource:
     def _named(self, records: NDArray[np.void], sites: NDArray[np.intp]) -> NDArray[np.void]:
         """Return the records with rows for sites, one for each row that a site has."""
         if not self._has_aliases:
-            records["probe"] = self._rows[self._starts[sites]]
+            records["probe"] = self._first_row[sites]
             return records
         times = self._how_many[sites]
         repeated = np.repeat(records, times)
@@ -92,7 +94,7 @@ class StreamSource:
         """Put zeros behind the end of texts that the kernel left something behind."""
         if not any(self._payloads.padded):
             return
-        layout = self._payloads.layouts.of_probe[self._rows[self._starts[sites]]]
+        layout = self._payloads.layouts.of_probe[self._first_row[sites]]
         payloads = records.view(np.uint8).reshape(len(records), -1)[:, _HEAD:]
         for number, places in enumerate(self._payloads.padded):
             for offset, size in places:
