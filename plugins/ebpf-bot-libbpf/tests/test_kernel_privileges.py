@@ -29,8 +29,9 @@ target, tracepoint, mode = sys.argv[1:]
 strings = (f"usdt:{target}:app:work:arg0",) if mode == "stream" else ()
 injector = LibbpfInjector(LibbpfOptions(strings=strings))
 names = [f"uprobe:{target}:work", f"uretprobe:{target}:work", "syscall:getppid", "rawtracepoint:sched_process_exit", f"usdt:{target}:app:work"]
-point = injector._point
-injector._point = lambda name: TracepointPoint(int(tracepoint)) if name.startswith("tracepoint") else point(name)
+points = injector._finder.points
+# The last name's number comes from root, since tracefs is closed to others.
+injector._finder.points = lambda names: [*points(names[:-1]), TracepointPoint(int(tracepoint))]
 names.append("tracepoint:sched:sched_process_exit")
 said = {"doctor": {each.subject: [each.ok, each.remedy] for each in diagnose()}}
 try:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
 from typing import Any, Final
 
 import attrs
-
-from ebpf_bot_libbpf.kernel.ring import ring_bytes
 
 __all__ = ["LibbpfOptions"]
 
@@ -16,10 +15,10 @@ _TEXT_STEP: Final = 8
 
 
 def _power_of_two(_: object, attribute: attrs.Attribute[Any], value: int) -> None:
-    if not 0 < value <= _MOST_RING_BYTES or ring_bytes(value) != value:
-        nearest = ring_bytes(min(max(value, 1), _MOST_RING_BYTES))
+    nearest = 1 << (min(max(value, mmap.PAGESIZE), _MOST_RING_BYTES) - 1).bit_length()
+    if value != nearest:
         raise ValueError(
-            f"{attribute.name} must be a power of two from 4096 to {_MOST_RING_BYTES}, such as {nearest}"
+            f"{attribute.name} must be a power of two from {mmap.PAGESIZE} to {_MOST_RING_BYTES}, such as {nearest}"
         )
 
 

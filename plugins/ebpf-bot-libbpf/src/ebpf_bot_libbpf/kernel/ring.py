@@ -21,7 +21,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Ring", "ring_bytes"]
+__all__ = ["Ring"]
 
 _BUSY: Final = 1 << 31
 """BPF_RINGBUF_BUSY_BIT; with BPF_RINGBUF_DISCARD_BIT below it, in a record's length."""
@@ -31,17 +31,12 @@ _CHUNK: Final = 1 << 13
 """Records that are looked at and copied at a time, few enough to stay in the CPU's cache between the two."""
 
 
-def ring_bytes(wanted: int) -> int:
-    """Return the least size of at least so many bytes that the kernel takes: a power of two, one page or more."""
-    return 1 << (max(wanted, mmap.PAGESIZE) - 1).bit_length()
-
-
 class Ring:
     """A ring of equally long records; the only reader of it.
 
     Args:
         map_fd: the map; it may be closed afterwards.
-        size: bytes of its data, as `ring_bytes` gives it.
+        size: bytes of its data: a power of two, one page or more.
         dtype: of a record; a multiple of 8 bytes.
     """
 
