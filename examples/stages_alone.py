@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 
+import attrs
 import numpy as np
 
 from ebpf_bot_core import Mode, Plugins, ProbePattern, ProbeTable, Scope, SignalBatch, Verdict
@@ -25,7 +26,7 @@ class Summary:
         hits = np.zeros(len(batch.probes), np.uint64)
         np.add.at(hits, batch.records["probe"], batch.records["count"])
         records["count"] = hits[rows]
-        return SignalBatch(batch.probes, records, batch.lost)
+        return attrs.evolve(batch, records=records)
 
 
 def main() -> None:

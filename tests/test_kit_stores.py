@@ -29,7 +29,7 @@ class PickleStore:
         self.path = path
 
     def save(self, run: Run, signals: SignalBatch, evidence: Evidence) -> None:
-        self.append((run, signals.probes.names, signals.records, *_parts(evidence)))
+        self.append((run, signals.probes.names, signals.records, signals.layouts, *_parts(evidence)))
 
     def append(self, record: object) -> None:
         body = pickle.dumps(record)
@@ -54,11 +54,11 @@ class PickleStore:
         if not self.path.is_dir() or not list(self.path.glob("[0-9]*")):
             raise StoreError(f"no store at {self.path}", hint="run first")
         for file in sorted(self.path.glob("[0-9]*")):
-            run, names, records, *evidence = pickle.loads(file.read_bytes())
+            run, names, records, layouts, *evidence = pickle.loads(file.read_bytes())
             table, columns, details, lost = evidence
             yield (
                 run,
-                SignalBatch(ProbeTable(names), records),
+                SignalBatch(ProbeTable(names), records, layouts=layouts),
                 Evidence(ProbeTable(table), columns, details, lost),
             )
 

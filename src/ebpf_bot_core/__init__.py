@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
     from ebpf_bot_core.escaping import escape_bytes, escape_string, unescape_bytes, unescape_string
     from ebpf_bot_core.evidence import EVIDENCE_DTYPE, Evidence, ProbeEvidence
+    from ebpf_bot_core.layouts import PAYLOAD, Layouts
     from ebpf_bot_core.orchestrator import CoverageOrchestrator, Decision
     from ebpf_bot_core.pipeline import UnifiedPipeline
     from ebpf_bot_core.plan import Budget, Expectation, Goal, Plan, StageChoice, Stages
@@ -63,6 +64,7 @@ _HOME = {
     ),
     "escaping": ("escape_bytes", "escape_string", "unescape_bytes", "unescape_string"),
     "evidence": ("EVIDENCE_DTYPE", "Evidence", "ProbeEvidence"),
+    "layouts": ("PAYLOAD", "Layouts"),
     "orchestrator": ("CoverageOrchestrator", "Decision"),
     "pipeline": ("UnifiedPipeline",),
     "plan": ("Budget", "Expectation", "Goal", "Plan", "StageChoice", "Stages"),
@@ -83,6 +85,7 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "EVIDENCE_DTYPE",
+    "PAYLOAD",
     "SIGNAL_DTYPE",
     "BackendError",
     "Budget",
@@ -100,6 +103,7 @@ __all__ = [
     "Goal",
     "Host",
     "Injection",
+    "Layouts",
     "Mode",
     "NothingAttachedError",
     "PatternError",

@@ -9,28 +9,35 @@ import select
 import time
 from typing import Final
 
+from ebpf_bot_core.run import Mode
+
 __all__ = ["Pace"]
 
 _SHORTEST: Final = 0.005
-_LONGEST: Final = 0.25
+_LONGEST: Final = {Mode.COUNT: 0.25, Mode.STREAM: 0.1}
+_MANY: Final = 4096
+"""Signals of one step in stream mode that show that a buffer is filling."""
 
 
 class Pace:
     """Waits between steps: short while something new fires, ever longer while nothing does.
 
     The first rounds of a run find the most, so they come fast; an idle run costs four steps a second. A step that
-    found something starts over at 5 ms; each that did not doubles the wait up to 250 ms.
+    found something starts over at 5 ms; each that did not doubles the wait up to 250 ms. In stream mode signals wait in a
+    buffer of limited size, so there a step that brought thousands starts over too, and the longest wait is 100 ms.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, mode: Mode = Mode.COUNT) -> None:
         self._seconds = _SHORTEST
+        self._mode = mode
         self._end = math.inf
         # Made by the first wait: a pipeline that is only stepped, and never closed, then holds no descriptor for it.
         self._wake = -1
 
-    def found(self, news: int) -> None:
-        """Take note of how many verdicts the last step changed."""
-        self._seconds = _SHORTEST if news else min(2 * self._seconds, _LONGEST)
+    def found(self, news: int, signals: int = 0) -> None:
+        """Take note of how many verdicts the last step changed, and how many signals it brought."""
+        filling = self._mode is Mode.STREAM and signals >= _MANY
+        self._seconds = _SHORTEST if news or filling else min(2 * self._seconds, _LONGEST[self._mode])
 
     @property
     def has_an_end(self) -> bool:

@@ -92,7 +92,7 @@ class UnifiedPipeline:
             store=store,
         )
         self.orchestrator = orchestrator_for(self.plan, self._plugins, policy=policy, keep=keep, seed=seed)
-        self._pace = Pace()
+        self._pace = Pace(mode)
         self._closed = False
         self._started_ns = 0
         self._bot: CoverageBot | None = None

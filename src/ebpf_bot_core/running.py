@@ -51,7 +51,7 @@ def run_to_end(pipeline: UnifiedPipeline, pace: Pace, command: Command | None) -
 
 def _turn(pipeline: UnifiedPipeline, pace: Pace) -> str:
     step = pipeline.step()
-    pace.found(len(step.changes))
+    pace.found(len(step.changes), step.signals)
     return step.decision.next_probe
 
 

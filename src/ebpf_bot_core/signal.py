@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from ebpf_bot_core.layouts import PAYLOAD, Layouts
 from ebpf_bot_core.probe import ProbeTable
 
 __all__ = ["SIGNAL_DTYPE", "Signal", "SignalBatch"]
@@ -24,7 +25,8 @@ SIGNAL_DTYPE: Final = np.dtype(
         ("comm", "S16"),  # the thread's name; empty: not known
     ]
 )
-"""The fields that every batch begins with; a receiver may append fields of its own (arguments, latency)."""
+"""The fields that every batch begins with; a receiver may append fields of its own. What differs from probe to probe
+(arguments, the fields of tracepoints) goes into one of them, `payload`, as `ebpf_bot_core.Layouts` has it."""
 
 
 @attrs.frozen
@@ -32,7 +34,7 @@ class Signal:
     """One observation, as iterating a batch gives it. The fields are those of `SIGNAL_DTYPE`.
 
     Attributes:
-        extra: fields that the receiver appended, by name.
+        extra: fields that the receiver appended, by name, those within the payload among them.
     """
 
     time: int
@@ -53,11 +55,14 @@ class SignalBatch:
         probes: the table that the field `probe` indexes.
         records: shape (n,), a structured array whose first fields are those of `SIGNAL_DTYPE`.
         lost: signals lost since the batch before, as far as the backend knows.
+        layouts: how to read the field `payload`; None where there is none. A processor that makes a new batch keeps
+            them: `attrs.evolve(batch, records=...)`.
     """
 
     probes: ProbeTable
     records: NDArray[np.void]
     lost: int = 0
+    layouts: Layouts | None = None
 
     def __attrs_post_init__(self) -> None:
         dtype, base = self.records.dtype, SIGNAL_DTYPE.names or ()
@@ -65,6 +70,10 @@ class SignalBatch:
             dtype[name] != SIGNAL_DTYPE[name] for name in base
         ):
             raise ValueError(f"a batch's fields begin with {SIGNAL_DTYPE.descr}, not {dtype}")
+        if self.layouts is not None and self.layouts.dtypes and dtype[PAYLOAD].itemsize != self.layouts.size:
+            raise ValueError(
+                f"the payload has {dtype[PAYLOAD].itemsize} bytes, its layouts {self.layouts.size}"
+            )
 
     @classmethod
     def empty(cls, probes: ProbeTable, *, lost: int = 0) -> SignalBatch:
@@ -89,10 +98,12 @@ class SignalBatch:
         first = batches[0]
         if any(batch.probes is not first.probes for batch in batches):
             raise ValueError("batches of different tables cannot be joined")
+        if any(batch.layouts is not first.layouts for batch in batches):
+            raise ValueError("batches of different layouts cannot be joined")
         if len(batches) == 1:
             return first
         records = np.concatenate([batch.records for batch in batches])
-        return cls(first.probes, records, sum(batch.lost for batch in batches))
+        return cls(first.probes, records, sum(batch.lost for batch in batches), first.layouts)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -104,14 +115,31 @@ class SignalBatch:
 
     def where(self, mask: NDArray[np.bool_]) -> SignalBatch:
         """Return the signals that a mask of shape (len(self),) keeps."""
-        return SignalBatch(self.probes, self.records[mask], self.lost)
+        return attrs.evolve(self, records=self.records[mask])
+
+    @property
+    def appended(self) -> tuple[str, ...]:
+        """The names of the fields behind those of `SIGNAL_DTYPE`, without a payload that has layouts."""
+        names = (self.records.dtype.names or ())[len(SIGNAL_DTYPE.names or ()) :]
+        return names if self.layouts is None else tuple(name for name in names if name != PAYLOAD)
+
+    def payloads(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.void]]]:
+        """Yield where the signals of each layout are, shape (n,), and what their payloads say, a structured array (n,)."""
+        if self.layouts is not None and self.layouts.dtypes:
+            yield from self.layouts.groups(self.records)
 
     def __iter__(self) -> Iterator[Signal]:
-        names = self.probes.names
-        fields = self.records.dtype.names or ()
-        base = len(SIGNAL_DTYPE.names or ())
+        names, appended = self.probes.names, self.appended
         # Column by column, since a whole record leaves the arrays in it as arrays, which do not compare.
-        columns = [self.records[field].tolist() for field in fields]
-        for time, count, probe, pid, tid, cpu, comm, *more in zip(*columns, strict=True):
-            extra = dict(zip(fields[base:], more, strict=True))
+        columns = [self.records[field].tolist() for field in (*(SIGNAL_DTYPE.names or ()), *appended)]
+        within: dict[int, dict[str, object]] = {}
+        for positions, payload in self.payloads():
+            fields = payload.dtype.names or ()
+            rows = zip(*(payload[field].tolist() for field in fields), strict=True)
+            within.update(
+                (at, dict(zip(fields, row, strict=True)))
+                for at, row in zip(positions.tolist(), rows, strict=True)
+            )
+        for at, (time, count, probe, pid, tid, cpu, comm, *more) in enumerate(zip(*columns, strict=True)):
+            extra = dict(zip(appended, more, strict=True)) | within.get(at, {})
             yield Signal(time, names[probe], count, pid, tid, cpu, comm.decode("utf-8", "replace"), extra)

@@ -27,11 +27,10 @@ from elftools.elf.sections import Symbol, SymbolTableSection
 
 BPF = Path(__file__).resolve().parent.parent / "src" / "ebpf_bot_libbpf" / "kernel" / "bpf"
 KPROBE_MULTI, UPROBE_MULTI = 42, 48  # enum bpf_attach_type
-LOAD_64, MAP, MAP_VALUE = (
-    0x18,
-    5,
-    6,
-)  # BPF_LD | BPF_IMM | BPF_DW, BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE
+# BPF_LD | BPF_IMM | BPF_DW, BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE
+LOAD_64, MAP, MAP_VALUE = 0x18, 5, 6
+SLEEPABLE = 1 << 4  # BPF_F_SLEEPABLE
+SLEEPABLE_SECTION = "kprobe.multi/sleepable"
 CLANG = [
     "clang",
     "-O2",
@@ -96,9 +95,10 @@ def container(source: Path, scratch: Path) -> bytes:
     listed = re.findall(r"struct bpf_prog_desc (\w+);", skeleton)
     programs = [program for program in listed if program not in templates]
     data = _literal(skeleton, "data")
+    may_sleep = _functions_in(elf, SLEEPABLE_SECTION)
     for program in programs:
         if program.startswith("uprobe_"):
-            data = _attach_to_uprobes(data, program)
+            data = _attach_to_uprobes(data, program, may_sleep=program in may_sleep)
     insns = _literal(skeleton, "insns")
     header = {
         "format": "ebpf-bot/lskel/2",
@@ -129,16 +129,32 @@ def _literal(skeleton: str, name: str) -> bytes:
     return bytes.fromhex(digits)
 
 
-def _attach_to_uprobes(data: bytes, program: str) -> bytes:
-    """Set a program's expected attach type, which libbpf before 1.3 cannot take from a section name.
+def _attach_to_uprobes(data: bytes, program: str, *, may_sleep: bool) -> bytes:
+    """Set a program's expected attach type and flags, which libbpf before 1.3 cannot take from a section name.
 
-    The blob holds the `union bpf_attr` that loads the program: its name in 16 bytes, prog_ifindex,
+    The blob holds the `union bpf_attr` that loads the program: prog_flags, its name in 16 bytes, prog_ifindex,
     expected_attach_type.
     """
-    before = program.encode()[:15].ljust(16, b"\0") + struct.pack("<II", 0, KPROBE_MULTI)
+    name = program.encode()[:15].ljust(16, b"\0")
+    before = struct.pack("<I", 0) + name + struct.pack("<II", 0, KPROBE_MULTI)
     if data.count(before) != 1:
         raise BuildError(f"{program} does not stand in bpftool's skeleton exactly once as kprobe.multi")
-    return data.replace(before, before[:-4] + struct.pack("<I", UPROBE_MULTI))
+    after = struct.pack("<I", SLEEPABLE if may_sleep else 0) + name + struct.pack("<II", 0, UPROBE_MULTI)
+    return data.replace(before, after)
+
+
+def _functions_in(elf: Path, section: str) -> set[str]:
+    """Return the names of the functions in a section, which may not be there."""
+    with elf.open("rb") as file:
+        parsed = ELFFile(file)
+        index, symbols = parsed.get_section_index(section), parsed.get_section_by_name(".symtab")
+        if not isinstance(symbols, SymbolTableSection):
+            raise BuildError("clang wrote no symbol table")
+        return {
+            symbol.name
+            for symbol in symbols.iter_symbols()
+            if index is not None and symbol["st_shndx"] == index and symbol["st_info"]["type"] == "STT_FUNC"
+        }
 
 
 def _variables(elf: Path) -> dict[str, dict[str, list[int]]]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import attrs
 import numpy as np
 import pytest
+from ebpf_bot_libbpf.counting import CountSource
 from ebpf_bot_libbpf.features import Features, try_program
 from ebpf_bot_libbpf.injection import LibbpfInjection
 from ebpf_bot_libbpf.injector import LibbpfInjector
@@ -140,8 +141,15 @@ class Bench:
         sites = Sites.of(points)
         table = ProbeTable(tuple(f"uprobe:by-hand:{i}" for i in range(len(points))))
         programs = Programs(sites.size, scope=Scope.COMMAND, keep=True)
+        source = CountSource(table, sites, programs, keep=True)
         with LibbpfInjection(
-            table, sites, programs, covers_command=True, keep=True, features=features or Features.here()
+            table,
+            sites,
+            programs,
+            source,
+            covers_command=True,
+            keep=True,
+            features=features or Features.here(),
         ) as injection:
             yield injection
 
@@ -179,7 +187,7 @@ def bench_with() -> Iterator[Callable[[Features | None], Bench]]:
     injectors: list[LibbpfInjector] = []
 
     def make(features: Features | None) -> Bench:
-        injectors.append(LibbpfInjector(features))
+        injectors.append(LibbpfInjector(features=features))
         return Bench(injectors[-1], LibbpfReceiver())
 
     yield make

@@ -10,7 +10,7 @@ import pytest
 from ebpf_bot_libbpf.injector import LibbpfInjector
 from ebpf_bot_libbpf.receiver import LibbpfReceiver
 
-from ebpf_bot_core import Scope
+from ebpf_bot_core import Mode, Scope
 from ebpf_bot_core.testing import InjectorTests
 
 pytestmark = pytest.mark.live
@@ -62,6 +62,7 @@ def program(tmp_path_factory):
 class CodeTests(InjectorTests):
     """What the kinds of probe in a binary have in common."""
 
+    modes = frozenset(Mode)
     scopes = frozenset(Scope)
     kind = "uprobe"
     provider = ""
@@ -120,6 +121,7 @@ class TestUsdt(CodeTests):
 class TestSyscall(InjectorTests):
     """syscall, with calls that hardly anybody makes."""
 
+    modes = frozenset(Mode)
     scopes = frozenset(Scope)
     names = ("swapoff", "acct", "delete_module", "settimeofday")
 

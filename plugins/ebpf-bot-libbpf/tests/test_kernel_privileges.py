@@ -17,15 +17,18 @@ NO_CAPABILITIES = ("--inh-caps=-all", "--bounding-set=-all")
 
 SCRIPT = """
 import json, subprocess, sys
+from collections import Counter
 import numpy as np
 from ebpf_bot_core import EbpfBotError, Mode, ProbeTable, Scope
 from ebpf_bot_libbpf.doctor import diagnose
 from ebpf_bot_libbpf.injector import LibbpfInjector
+from ebpf_bot_libbpf.options import LibbpfOptions
 from ebpf_bot_libbpf.points import TracepointPoint
 from ebpf_bot_libbpf.receiver import LibbpfReceiver
 
-target, tracepoint = sys.argv[1:]
-injector = LibbpfInjector()
+target, tracepoint, mode = sys.argv[1:]
+strings = (f"usdt:{target}:app:work:arg0",) if mode == "stream" else ()
+injector = LibbpfInjector(LibbpfOptions(strings=strings))
 names = [f"uprobe:{target}:work", f"uretprobe:{target}:work", "syscall:getppid", "rawtracepoint:sched_process_exit", f"usdt:{target}:app:work"]
 points = injector._finder.points
 by_id = TracepointPoint(int(tracepoint))
@@ -35,12 +38,14 @@ injector._finder.points = lambda names: [
 names.append("tracepoint:sched:sched_process_exit")
 said = {"doctor": {each.subject: [each.ok, each.remedy] for each in diagnose()}}
 try:
-    with injector.open(ProbeTable(tuple(names)), scope=Scope.COMMAND, mode=Mode.COUNT, keep=True) as injection:
+    with injector.open(ProbeTable(tuple(names)), scope=Scope.COMMAND, mode=Mode(mode), keep=True) as injection:
         outcome = injection.attach(np.arange(len(names)))
         with injection.follow():
             process = subprocess.Popen([target])
         process.wait()
-        said["hits"] = {signal.probe.split(":")[0]: signal.count for signal in LibbpfReceiver().receive(injection, 0)}
+        said["hits"] = Counter()
+        for signal in LibbpfReceiver().receive(injection, 0):
+            said["hits"][signal.probe.split(":")[0]] += signal.count
         said["verdicts"] = [row.verdict.label + row.detail for row in outcome]
 except EbpfBotError as error:
     said |= {"error": error.message, "hint": error.hint, "errno": error.errno, "type": type(error).__name__}
@@ -58,7 +63,7 @@ def said(build, bench):
         #include <unistd.h>
         unsigned short app_work_semaphore __attribute__((section(".probes")));
         __attribute__((noinline)) int work(int x) {
-            if (app_work_semaphore) DTRACE_PROBE(app, work);
+            if (app_work_semaphore) DTRACE_PROBE1(app, work, "a text");
             return x + getppid();
         }
         int main(void) { volatile int x = 0; for (int i = 0; i < 5; i++) x = work(x); return 0; }
@@ -69,8 +74,8 @@ def said(build, bench):
     with Tracefs() as tracefs:
         tracepoint = tracefs.event_id("sched", "sched_process_exit")
 
-    def ask(*prefix):
-        command = [*prefix, sys.executable, "-c", SCRIPT, str(target), str(tracepoint)]
+    def ask(*prefix, mode="count"):
+        command = [*prefix, sys.executable, "-c", SCRIPT, str(target), str(tracepoint), mode]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=60)
         return json.loads(done.stdout)
 
@@ -81,8 +86,9 @@ def nobody(*capabilities):
     return ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", *capabilities)
 
 
-def test_a_user_with_the_two_capabilities_can_probe_everything(said):
-    said = said(*nobody(*CAPABILITIES))
+@pytest.mark.parametrize("mode", ["count", "stream"])
+def test_a_user_with_the_two_capabilities_can_probe_everything(said, mode):
+    said = said(*nobody(*CAPABILITIES), mode=mode)
     assert said.get("verdicts") == ["silent"] * 6, said
     once = dict.fromkeys(("rawtracepoint", "tracepoint"), 1)
     assert said["hits"] == dict.fromkeys(("uprobe", "uretprobe", "usdt", "syscall"), 5) | once

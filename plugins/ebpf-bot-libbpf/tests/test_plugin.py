@@ -14,7 +14,7 @@ from ebpf_bot_core import Diagnosis, Mode, ProbeInjector, SignalReceiver
 def test_importing_it_imports_nothing_heavy():
     script = (
         "import sys, ebpf_bot_libbpf.plugin as plugin\n"
-        "plugin.ebpf_bot_register_injectors(lambda name, factory: None)\n"
+        "plugin.ebpf_bot_register_injectors(lambda name, factory, options: None)\n"
         "plugin.ebpf_bot_register_receivers(lambda name, factory: None)\n"
         "print([name for name in ('numpy', 'elftools', 'ctypes', 'ebpf_bot_libbpf.injector') if name in sys.modules])"
     )
@@ -25,7 +25,7 @@ def test_importing_it_imports_nothing_heavy():
 def test_injector_and_receiver_are_registered_under_one_name():
     registered = {}
     plugin.ebpf_bot_register_injectors(
-        lambda name, factory: registered.update({("injector", name): factory()})
+        lambda name, factory, options: registered.update({("injector", name): factory(options())})
     )
     plugin.ebpf_bot_register_receivers(
         lambda name, factory: registered.update({("receiver", name): factory()})
@@ -34,7 +34,7 @@ def test_injector_and_receiver_are_registered_under_one_name():
     injector, receiver = registered["injector", "libbpf"], registered["receiver", "libbpf"]
     assert isinstance(injector, ProbeInjector)
     assert isinstance(receiver, SignalReceiver)
-    assert injector.modes == {Mode.COUNT}
+    assert injector.modes == set(Mode)
     for stage in (injector, receiver):
         stage.close()
         stage.close()

@@ -168,7 +168,7 @@ def test_a_probes_hits_are_those_of_all_its_sites_since_the_last_batch(rows, dat
     sites = Sites.of(rows)
     probes = ProbeTable(tuple(f"syscall:{i}" for i in range(len(rows))))
     table = Table(sites.size)
-    source = CountSource(probes, sites, table)
+    source = CountSource(probes, sites, table, keep=True)
     total = np.zeros(len(rows), np.int64)
     for _ in range(3):
         more = data.draw(st.lists(st.integers(0, 3), min_size=sites.size, max_size=sites.size))
@@ -188,6 +188,6 @@ def test_a_probes_hits_are_those_of_all_its_sites_since_the_last_batch(rows, dat
 def test_counters_beyond_what_a_float_can_hold_stay_exact():
     sites = Sites.of([SyscallPoint(1)])
     table = Table(sites.size)
-    source = CountSource(ProbeTable(("syscall:a",)), sites, table)
+    source = CountSource(ProbeTable(("syscall:a",)), sites, table, keep=True)
     table.table[1] = (1 << 63) + 1
     assert source.drain().records["count"].tolist() == [(1 << 63) + 1]

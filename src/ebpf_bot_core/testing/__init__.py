@@ -28,6 +28,7 @@ pytest.register_assert_rewrite(
 )
 
 from ebpf_bot_core.testing.injectors import InjectorTests  # noqa: E402 - after the line above
+from ebpf_bot_core.testing.payloads import payload_batches, sample_payloads  # noqa: E402
 from ebpf_bot_core.testing.processes import in_child, in_children  # noqa: E402
 from ebpf_bot_core.testing.processors import ProcessorTests  # noqa: E402
 from ebpf_bot_core.testing.same import plain_signals  # noqa: E402
@@ -56,12 +57,14 @@ __all__ = [
     "evidence",
     "in_child",
     "in_children",
+    "payload_batches",
     "plain_signals",
     "probe_names",
     "probe_tables",
     "runs",
     "sample_batch",
     "sample_evidence",
+    "sample_payloads",
     "sample_probes",
     "sample_run",
 ]

@@ -21,6 +21,7 @@ from ebpf_bot_core.probe import ProbeTable
 from ebpf_bot_core.run import Run
 from ebpf_bot_core.signal import SIGNAL_DTYPE, SignalBatch
 from ebpf_bot_core.stages import SignalStore
+from ebpf_bot_core.testing.payloads import payload_batches, sample_payloads
 from ebpf_bot_core.testing.same import plain_signals
 from ebpf_bot_core.testing.samples import (
     batches,
@@ -221,7 +222,16 @@ class StoreRecordTests(abc.ABC):
         with contextlib.closing(self.open_store(path)) as store:
             assert plain_signals(store.signals(sample_run().id)) == plain_signals(saved)
 
-    @given(saved=st.lists(batches(), min_size=1, max_size=3))
+    def test_payloads_are_kept(self, path: Path) -> None:
+        """What a payload says comes back for each signal, with its names and types, beside batches without any."""
+        probes = sample_probes()
+        saved = [sample_payloads(probes), sample_batch(probes), sample_payloads(probes, 2)]
+        saved[0].records["cpu"][3] = -1  # a hit that left no record
+        self.save(path, *((sample_run(), batch, sample_evidence(probes)) for batch in saved))
+        with contextlib.closing(self.open_store(path)) as store:
+            assert plain_signals(store.signals(sample_run().id)) == plain_signals(saved)
+
+    @given(saved=st.lists(batches() | payload_batches(), min_size=1, max_size=3))
     @_property
     def test_any_signals_come_back(
         self, tmp_path_factory: pytest.TempPathFactory, saved: list[SignalBatch]

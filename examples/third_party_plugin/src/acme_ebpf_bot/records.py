@@ -20,7 +20,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from ebpf_bot_core import Evidence, Host, Mode, ProbeTable, Run, Scope, SignalBatch, StoreError
+from ebpf_bot_core import Evidence, Host, Layouts, Mode, ProbeTable, Run, Scope, SignalBatch, StoreError
 
 _MAGIC = b"acme-ebpf-bot records 1\n"
 _HEAD = struct.Struct("<QI")
@@ -119,11 +119,16 @@ def _pack(run: Run, signals: SignalBatch, evidence: Evidence) -> bytes:
         "run": attrs.asdict(run),
         "evidence": [evidence.probes.names, list(evidence.details.items()), evidence.signals_lost],
         "signals": [signals.probes.names, signals.lost],
+        "layouts": len(signals.layouts.dtypes) if signals.layouts else None,
     }
     buffer = io.BytesIO()
     buffer.write(json.dumps(facts).encode() + b"\n")
     np.save(buffer, evidence.columns, allow_pickle=False)
     np.save(buffer, signals.records, allow_pickle=False)
+    if signals.layouts:
+        np.save(buffer, signals.layouts.of_probe, allow_pickle=False)
+        for dtype in signals.layouts.dtypes:  # numpy's files begin with the dtype; these hold nothing else
+            np.save(buffer, np.zeros(0, dtype), allow_pickle=False)
     return buffer.getvalue()
 
 
@@ -139,8 +144,14 @@ def _unpack(payload: bytes) -> tuple[Run, Evidence, SignalBatch]:
     }
     known, details, known_lost = facts["evidence"]
     seen, lost = facts["signals"]
+    layouts = None
+    if facts["layouts"] is not None:
+        of_probe = np.load(buffer, allow_pickle=False)
+        layouts = Layouts(
+            tuple(np.load(buffer, allow_pickle=False).dtype for _ in range(facts["layouts"])), of_probe
+        )
     return (
         Run(**run),
         Evidence(ProbeTable(tuple(known)), columns, dict(details), known_lost),
-        SignalBatch(ProbeTable(tuple(seen)), records, lost),
+        SignalBatch(ProbeTable(tuple(seen)), records, lost, layouts),
     )

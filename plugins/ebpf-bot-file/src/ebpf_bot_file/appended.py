@@ -1,4 +1,4 @@
-"""The fields that a receiver appended to its signals, as JSON: name, numpy type, and all values.
+"""Fields that a receiver appended to its signals, or put into their payloads, as JSON: name, numpy type, and all values.
 
 JSON has neither bytes nor infinities: bytes are strings as in `ebpf_bot_core.escape_bytes`, and numbers that are not finite are the
 strings `nan`, `inf` and `-inf`.
@@ -6,14 +6,13 @@ strings `nan`, `inf` and `-inf`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ebpf_bot_core import (
-    SIGNAL_DTYPE,
     StoreError,
     escape_bytes,
     escape_string,
@@ -21,17 +20,16 @@ from ebpf_bot_core import (
     unescape_string,
 )
 
-__all__ = ["appended_dtype", "from_plain", "to_plain"]
+__all__ = ["dtype_of", "from_plain", "to_plain"]
 
-_BASE: Final = len(SIGNAL_DTYPE.names or ())
 _KINDS: Final = "biufSUV"
 
 Plain: TypeAlias = Any
 """What JSON has: a number, a boolean, a string, or a list of these; also a numpy array of numbers."""
 
 
-def to_plain(records: NDArray[np.void]) -> dict[str, dict[str, Plain]]:
-    """Return each appended field as `{"type": ..., "shape": [...], "values": [...]}`.
+def to_plain(records: NDArray[np.void], names: Sequence[str]) -> dict[str, dict[str, Plain]]:
+    """Return each of some fields as `{"type": ..., "shape": [...], "values": [...]}`.
 
     Raises:
         StoreError: a field is of a type that JSON cannot keep: an object, a complex number, a date, a structure.
@@ -42,7 +40,7 @@ def to_plain(records: NDArray[np.void]) -> dict[str, dict[str, Plain]]:
             "shape": records.dtype[name].shape,
             "values": _values(name, records[name]),
         }
-        for name in (records.dtype.names or ())[_BASE:]
+        for name in names
     }
 
 
@@ -64,16 +62,13 @@ def _values(name: str, values: NDArray[Any]) -> Plain:
     return _each(values.tolist(), escape_string if dtype.kind == "U" else escape_bytes)
 
 
-def appended_dtype(plain: dict[str, dict[str, Plain]]) -> np.dtype[Any]:
-    """Return the dtype of signals with these appended fields."""
-    fields: list[Any] = [
-        (unescape_string(name), field["type"], tuple(field["shape"])) for name, field in plain.items()
-    ]
-    return np.dtype([*SIGNAL_DTYPE.descr, *fields])
+def dtype_of(plain: dict[str, dict[str, Plain]]) -> list[Any]:
+    """Return these fields as a part of a structured dtype."""
+    return [(unescape_string(name), field["type"], tuple(field["shape"])) for name, field in plain.items()]
 
 
 def from_plain(plain: dict[str, dict[str, Plain]], into: NDArray[np.void]) -> None:
-    """Fill the appended fields of `into` from what `to_plain` has made."""
+    """Fill these fields of `into` from what `to_plain` has made."""
     for text, field in plain.items():
         name = unescape_string(text)
         decode = _DECODE.get(into.dtype[name].base.kind)

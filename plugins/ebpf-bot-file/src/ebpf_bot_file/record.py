@@ -5,10 +5,11 @@
      "evidence": {"signals_lost": 0, "probes": ["kprobe:a", ...], "verdict": ["fired", ...], "reason": [...],
                   "detail": [...], "hits": [...], "first_fired": [...], ...},
      "signals": {"probes": ["kprobe:a", ...], "time": [...], "count": [...], "probe": [0, ...], "pid": [...],
-                 "tid": [...], "cpu": [...], "comm": [...], "extra": {}}}
+                 "tid": [...], "cpu": [...], "comm": [...], "extra": {},
+                 "payloads": [{"signals": [0, ...], "fields": {"filename": {...}}}]}}
 
 `signals.probe` counts within `signals.probes`, so a record can be read without any other. Without signals `signals` is
-null. Times are ns since the Unix epoch; all text is as in `ebpf_bot_core.escape_bytes`.
+null; without payloads `signals.payloads` is not there. Times are ns since the Unix epoch; all text is as in `ebpf_bot_core.escape_bytes`.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ from ebpf_bot_core import (
     unescape_bytes,
     unescape_string,
 )
-from ebpf_bot_file.appended import appended_dtype, from_plain, to_plain
+from ebpf_bot_file.appended import dtype_of, from_plain, to_plain
+from ebpf_bot_file.payloads import payloads_from_plain, payloads_to_plain
 
 __all__ = ["MALFORMED", "Record", "encode"]
 
@@ -149,7 +151,9 @@ class Record:
         plain = self.plain["signals"]
         if plain is None:
             return None
-        records: NDArray[np.void] = np.zeros(len(plain["time"]), appended_dtype(plain["extra"]))
+        records: NDArray[np.void] = np.zeros(
+            len(plain["time"]), [*SIGNAL_DTYPE.descr, *dtype_of(plain["extra"])]
+        )
         for name in (*_INTEGERS, "probe"):
             records[name] = np.array(plain[name], SIGNAL_DTYPE[name])
         names = {text: unescape_bytes(text) for text in set(plain["comm"])}
@@ -157,7 +161,9 @@ class Record:
         from_plain(plain["extra"], records)
         if records["probe"].max() >= len(plain["probes"]):
             raise ValueError("a signal names no probe of its record")
-        return SignalBatch(_table(plain["probes"]), records)
+        table = _table(plain["probes"])
+        records, layouts = payloads_from_plain(plain.get("payloads", []), records, len(table))
+        return SignalBatch(table, records, layouts=layouts)
 
 
 _TEXTS: Final = ("id", "backend", "plan_name", "plan_digest", "started", "trace_id")
@@ -198,12 +204,14 @@ def _signals_to_plain(signals: SignalBatch) -> dict[str, Any]:
     place = np.cumsum(used) - 1
     comms = records["comm"].tolist()
     texts = {raw: escape_bytes(raw) for raw in set(comms)}
+    payloads = payloads_to_plain(signals)
     return {
         "probes": [escape_string(signals.probes[row]) for row in np.flatnonzero(used).tolist()],
         **{name: np.ascontiguousarray(records[name]) for name in _INTEGERS},
         "probe": place[records["probe"]],
         "comm": [texts[raw] for raw in comms],
-        "extra": to_plain(records),
+        "extra": to_plain(records, signals.appended),
+        **({"payloads": payloads} if payloads else {}),
     }
 
 

@@ -14,9 +14,7 @@ __all__ = ["CountSource"]
 
 
 class CountSource:
-    """Count mode: turns the differences between two snapshots into a batch.
-
-    A room for the other mode is made the same way: what its `drain` returns is all that a receiver needs.
+    """Count mode: turns the differences between two snapshots into a batch; a `Source`.
 
     Args:
         keep: whether every hit is reported; else the first of each site, since what comes while a link follows on another
@@ -48,3 +46,6 @@ class CountSource:
         np.add.at(counts, places, hits[pairs])
         batch = SignalBatch.counted(self._probes, rows, counts, time.time_ns())
         return SignalBatch(self._probes, batch.records, newly_lost)
+
+    def close(self) -> None:
+        """Do nothing: the programs own the counters."""

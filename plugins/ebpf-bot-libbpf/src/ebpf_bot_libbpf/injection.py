@@ -20,11 +20,11 @@ from ebpf_bot_libbpf.attaching.loads import LoadSite
 from ebpf_bot_libbpf.attaching.namesakes import Namesakes
 from ebpf_bot_libbpf.attaching.scope import CommandScope
 from ebpf_bot_libbpf.costing.costs import Costs
-from ebpf_bot_libbpf.counting import CountSource
 from ebpf_bot_libbpf.features import Features
 from ebpf_bot_libbpf.inspection import Inspection
 from ebpf_bot_libbpf.kernel.programs import Programs
 from ebpf_bot_libbpf.sites import CodeKind, SiteGroup, Sites
+from ebpf_bot_libbpf.source import Source
 
 __all__ = ["LibbpfInjection"]
 
@@ -38,6 +38,7 @@ class LibbpfInjection:
     Args:
         sites: where the rows are attached.
         programs: loaded for these sites; the injection closes them, also where it cannot be made.
+        source: reads what they have seen; likewise.
         covers_command: whether only the command that `follow` is told of counts.
         keep: whether every hit counts.
         features: what the kernel can do, for choosing how sites are attached.
@@ -55,6 +56,7 @@ class LibbpfInjection:
         probes: ProbeTable,
         sites: Sites,
         programs: Programs,
+        source: Source,
         *,
         covers_command: bool,
         keep: bool,
@@ -62,7 +64,7 @@ class LibbpfInjection:
     ) -> None:
         self.probes = probes
         self.closed = False
-        self.source = CountSource(probes, sites, programs, keep=keep)
+        self.source = source
         self._sites = sites
         self._programs = programs
         self._keep = keep
@@ -154,6 +156,7 @@ class LibbpfInjection:
         self._closer.shut_down()
         for binary in self._binaries.values():
             binary.close()
+        self.source.close()
         self._programs.close()
         self.closed = True
 
@@ -174,6 +177,7 @@ class LibbpfInjection:
         if isinstance(group.kind, CodeKind):
             return choosing.of_binary(
                 group,
+                group.kind,
                 self._binaries[group.kind.binary],
                 self._programs,
                 self._closer,

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ebpf_bot_core import BackendError, Evidence, Mode, ProbePattern, ProbeTable, Scope
+from ebpf_bot_libbpf.counting import CountSource
 from ebpf_bot_libbpf.features import Features
 from ebpf_bot_libbpf.finding.finder import Finder
 from ebpf_bot_libbpf.hints import cannot_work
 from ebpf_bot_libbpf.injection import LibbpfInjection
 from ebpf_bot_libbpf.kernel.kernel_error import KernelError
 from ebpf_bot_libbpf.kernel.programs import Programs
+from ebpf_bot_libbpf.options import LibbpfOptions
+from ebpf_bot_libbpf.points import Point
 from ebpf_bot_libbpf.sites import Sites
+from ebpf_bot_libbpf.source import Source
+from ebpf_bot_libbpf.streaming.opening import open_stream, payloads_for
 
 __all__ = ["LibbpfInjector"]
 
@@ -22,12 +27,14 @@ class LibbpfInjector:
     Needs kernel 5.17 and CAP_BPF with CAP_PERFMON; finding needs neither.
 
     Args:
+        options: what a plan says about stream mode.
         features: which of the better ways of attaching to use; those that the kernel has, unless told otherwise.
     """
 
-    modes = frozenset({Mode.COUNT})
+    modes = frozenset(Mode)
 
-    def __init__(self, features: Features | None = None) -> None:
+    def __init__(self, options: LibbpfOptions | None = None, features: Features | None = None) -> None:
+        self._options = options or LibbpfOptions()
         self._finder = Finder()
         self._features = features
 
@@ -40,24 +47,44 @@ class LibbpfInjector:
 
         Raises:
             BackendError: the kernel lacks something, or does not let us; the hint says what to do.
+            PlanError: the option `strings` names something that this table does not have.
         """
-        if mode not in self.modes:
-            raise BackendError(f"backend 'libbpf' has no {mode} mode", hint="it has: count")
-        points = self._finder.points(probes.names)
-        sites = Sites.of([None if isinstance(point, BackendError) else point for point in points], mode)
+        found = self._finder.points(probes.names)
+        points = [None if isinstance(point, BackendError) else point for point in found]
+        sites = Sites.of(points, mode)
+        covers_command = scope is Scope.COMMAND
         try:
-            programs = Programs(sites.size, scope=scope, keep=keep)
             self._features = self._features or Features.here()
+            programs, source = self._load(probes, points, sites, scope, mode, keep=keep)
             return LibbpfInjection(
                 probes,
                 sites,
                 programs,
-                covers_command=scope is Scope.COMMAND,
+                source,
+                covers_command=covers_command,
                 keep=keep,
                 features=self._features,
             )
         except KernelError as error:
             raise cannot_work(error) from error
+
+    def _load(
+        self,
+        probes: ProbeTable,
+        points: Sequence[Point | None],
+        sites: Sites,
+        scope: Scope,
+        mode: Mode,
+        *,
+        keep: bool,
+    ) -> tuple[Programs, Source]:
+        """Load the programs of a mode, and return them with what reads them."""
+        if mode is Mode.STREAM:
+            payloads = payloads_for(self._finder, probes, points, sites, self._options)
+            ring_bytes = self._options.ring_bytes
+            return open_stream(probes, sites, payloads, scope=scope, keep=keep, ring_bytes=ring_bytes)
+        programs = Programs(sites.size, scope=scope, keep=keep)
+        return programs, CountSource(probes, sites, programs, keep=keep)
 
     def close(self) -> None:
         """Give back what the finder holds. May be called twice; injections are closed by their owners."""

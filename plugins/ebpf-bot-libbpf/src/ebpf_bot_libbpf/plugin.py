@@ -9,6 +9,7 @@ from ebpf_bot_core import hookimpl
 
 if TYPE_CHECKING:
     from ebpf_bot_core import Diagnosis, ProbeInjector, Register, SignalReceiver
+    from ebpf_bot_libbpf.options import LibbpfOptions
 
 __all__ = [
     "ebpf_bot_diagnose",
@@ -20,7 +21,9 @@ __all__ = [
 @hookimpl
 def ebpf_bot_register_injectors(register: Register[ProbeInjector]) -> None:
     """Register the injector `libbpf`."""
-    register("libbpf", _injector)
+    from ebpf_bot_libbpf.options import LibbpfOptions  # noqa: PLC0415 - see above
+
+    register("libbpf", _injector, options=LibbpfOptions)
 
 
 @hookimpl
@@ -37,10 +40,10 @@ def ebpf_bot_diagnose() -> Iterable[Diagnosis]:
     return diagnose()
 
 
-def _injector() -> ProbeInjector:
+def _injector(options: LibbpfOptions) -> ProbeInjector:
     from ebpf_bot_libbpf.injector import LibbpfInjector  # noqa: PLC0415 - see above
 
-    return LibbpfInjector()
+    return LibbpfInjector(options)
 
 
 def _receiver() -> SignalReceiver:

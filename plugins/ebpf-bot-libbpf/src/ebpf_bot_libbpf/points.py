@@ -78,21 +78,12 @@ class UsdtPoint:
     Attributes:
         sites: ascending; of each place the file offset, within one of the binary's executable segments, and that of
             the 16-bit semaphore that is to be raised while it is probed, 0 if it has none. Never empty.
+        arguments: of each place, in the same order, the text that says where the arguments are.
     """
 
     binary: Binary
     sites: tuple[tuple[int, int], ...]
-
-
-@attrs.frozen
-class TracepointPoint:
-    """A tracepoint, for perf_event_open(2) with PERF_TYPE_TRACEPOINT.
-
-    Attributes:
-        id: the number in tracefs' `events/CATEGORY/NAME/id`; valid for this boot only.
-    """
-
-    id: int
+    arguments: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -122,6 +113,20 @@ class SyscallExitPoint:
     """
 
     number: int
+
+
+@attrs.frozen
+class TracepointPoint:
+    """A tracepoint, for perf_event_open(2) with PERF_TYPE_TRACEPOINT.
+
+    Attributes:
+        id: the number in tracefs' `events/CATEGORY/NAME/id`; valid for this boot only.
+        below: what fires with it, costs less, and lets go at once, where there is such a thing. It has not the
+            tracepoint's fields.
+    """
+
+    id: int
+    below: RawTracepointPoint | SyscallPoint | SyscallExitPoint | None = None
 
 
 @attrs.frozen

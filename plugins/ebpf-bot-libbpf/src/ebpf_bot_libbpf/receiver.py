@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import attrs
+
 from ebpf_bot_core import BackendError, Injection, SignalBatch
 from ebpf_bot_libbpf.injection import LibbpfInjection
 
@@ -37,7 +39,7 @@ class LibbpfReceiver:
             pause = min(2 * pause, _LONGEST)
             lost = batch.lost
             batch = injection.source.drain()
-            batch = SignalBatch(batch.probes, batch.records, batch.lost + lost)
+            batch = attrs.evolve(batch, lost=batch.lost + lost)
         return batch
 
     def close(self) -> None:

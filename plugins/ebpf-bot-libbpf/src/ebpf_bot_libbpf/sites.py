@@ -40,10 +40,16 @@ _FIRST = 1
 
 @attrs.frozen
 class CodeKind:
-    """Places in the code of one binary, or the returns from there; their keys are file offsets."""
+    """Places in the code of one binary, or the returns from there; their keys are file offsets.
+
+    Attributes:
+        of_notes: whether notes of the binary say what is to be read there (USDT). In count mode nothing is read, so a
+            place is one site whoever named it.
+    """
 
     binary: Binary
     on_return: bool
+    of_notes: bool = False
 
 
 @attrs.frozen
@@ -183,6 +189,7 @@ def _kind_and_keys(point: Point, mode: Mode) -> tuple[CodeKind | KernelKind, tup
             keys = point.sites if counted else point.offsets
         case UsdtPoint():
             keys = tuple(dict.fromkeys(offset for offset, _ in point.sites))
+            kind = CodeKind(point.binary, on_return=False, of_notes=mode is Mode.STREAM)
         case KprobePoint():
             kind, keys = KernelKind(KprobePoint, point.on_return), point.functions
         case FentryPoint():
@@ -190,6 +197,8 @@ def _kind_and_keys(point: Point, mode: Mode) -> tuple[CodeKind | KernelKind, tup
         case SoftwarePoint():
             keys = ((point.event, point.period),)
         case TracepointPoint():
+            if point.below is not None and mode is Mode.COUNT:
+                return _kind_and_keys(point.below, mode)
             keys = (point.id,)
         case RawTracepointPoint():
             keys = (point.name,)

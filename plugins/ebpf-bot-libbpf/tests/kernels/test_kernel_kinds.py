@@ -86,7 +86,7 @@ def test_tracepoints_count_the_same_below_and_by_perf_events(either, target, sho
     with Tracefs() as tracefs:
         by_event = [TracepointPoint(tracefs.event_id(*name.split(":"))) for name in TRACED]
     below = either.injector._finder.points([f"tracepoint:{name}" for name in TRACED])
-    assert not any(isinstance(point, TracepointPoint) for point in below)
+    assert all(point.below for point in below)
     with either.open_points([*by_event, *below], either.injector._features) as injection:
         rows = np.arange(2 * len(TRACED))
         assert set(injection.attach(rows).columns["verdict"].tolist()) == {Verdict.SILENT}

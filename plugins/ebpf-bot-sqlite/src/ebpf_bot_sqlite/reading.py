@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ebpf_bot_core import (
+    SIGNAL_DTYPE,
     Evidence,
+    Layouts,
     ProbeTable,
     Run,
     SignalBatch,
@@ -20,7 +22,7 @@ from ebpf_bot_core import (
     unescape_bytes,
     unescape_string,
 )
-from ebpf_bot_sqlite.appended import appended_dtype, from_json
+from ebpf_bot_sqlite.appended import Description, from_json
 from ebpf_bot_sqlite.later import selected
 from ebpf_bot_sqlite.rows import EVIDENCE_COLUMNS, RUN_COLUMNS, evidence_of, run_of
 
@@ -103,17 +105,41 @@ class SavedSignals:
             "WHERE id BETWEEN ? AND ? AND batch = ? ORDER BY id",
             (first, last, batch),
         ).fetchall()
-        records = np.zeros(len(rows), appended_dtype(fields))
-        if rows:
-            self._fill(records, list(zip(*rows, strict=True)))
-        return SignalBatch(self.probes, records)
-
-    def _fill(self, records: NDArray[np.void], columns: Sequence[tuple[Any, ...]]) -> None:
-        *plain, probe, comm, extra = columns
+        description = Description.read(fields)
+        records = np.zeros(len(rows), [*SIGNAL_DTYPE.descr, *description.appended])
+        if not rows:
+            return SignalBatch(self.probes, records)
+        *plain, probe, comm, extra = zip(*rows, strict=True)
         for name, values in zip(_PLAIN, plain, strict=True):
             records[name] = values
         records["probe"] = self.rows[np.array(probe)]
         names = {text: unescape_bytes(text) for text in set(comm)}
         records["comm"] = [names[text] for text in comm]
-        if extra[0] is not None:
-            from_json(extra, records)
+        if description.appended:
+            appended = from_json(extra, np.arange(len(rows)), description.appended)
+            for name in appended.dtype.names or ():
+                records[name] = appended[name]
+        if not description.layouts:
+            return SignalBatch(self.probes, records)
+        records, layouts = Layouts.pack(
+            records, self._payloads(description, records, probe, extra), len(self.probes)
+        )
+        return SignalBatch(self.probes, records, layouts=layouts)
+
+    def _payloads(
+        self,
+        description: Description,
+        records: NDArray[np.void],
+        probes: Sequence[int],
+        extra: Sequence[Any],
+    ) -> list[tuple[NDArray[np.intp], dict[str, NDArray[Any]]]]:
+        """Return the payloads by layout, as `Layouts.pack` takes them."""
+        which = np.array([description.of_probe.get(probe, -1) for probe in probes])
+        which[records["cpu"] < 0] = -1
+        groups = []
+        for number, fields in enumerate(description.layouts):
+            positions = np.flatnonzero(which == number)
+            if len(positions):
+                columns = from_json(extra, positions, fields)
+                groups.append((positions, {name: columns[name] for name in columns.dtype.names or ()}))
+        return groups

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import sqlite3
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
+import attrs
 import numpy as np
 from numpy.typing import NDArray
 
@@ -115,10 +116,11 @@ def write_signals(
     (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM signals").fetchone()
     (batch,) = connection.execute(
         "INSERT INTO batches (run, first_signal, last_signal, fields) VALUES (?, ?, ?, ?) RETURNING number",
-        (run, last + 1, last + len(signals), describe(signals.records.dtype)),
+        (run, last + 1, last + len(signals), describe(signals, numbers)),
     ).fetchone()
     for start in range(0, len(signals), _CHUNK):
-        _insert(connection, batch, _columns(signals.records[start : start + _CHUNK], numbers))
+        chunk = attrs.evolve(signals, records=signals.records[start : start + _CHUNK])
+        _insert(connection, batch, _columns(chunk, numbers))
 
 
 def used_probes(signals: SignalBatch) -> NDArray[np.intp]:
@@ -138,21 +140,32 @@ def used_probes(signals: SignalBatch) -> NDArray[np.intp]:
     return np.flatnonzero(used)
 
 
-def _columns(records: NDArray[np.void], numbers: NDArray[np.int64]) -> list[list[object]]:
-    """Return the values of `_SIGNAL_COLUMNS`, a list each; without the last where no field was appended."""
+def _columns(signals: SignalBatch, numbers: NDArray[np.int64]) -> list[list[object]]:
+    """Return the values of `_SIGNAL_COLUMNS`, a list each; without the last where nothing was appended."""
     columns: list[list[object]] = []
+    records = signals.records
     for name in SIGNAL_DTYPE.names or ():
-        if name == "probe":
-            columns.append(numbers[records[name]].tolist())
+        values = numbers[records[name]] if name == "probe" else records[name]
+        if _is_one_value(values):
+            # Signals that come together are often of one program.
+            plain = values[0].item()
+            columns.append([escape_bytes(plain) if name == "comm" else plain] * len(values))
         elif name == "comm":
-            names = records[name].tolist()
+            names = values.tolist()
             texts = {raw: escape_bytes(raw) for raw in set(names)}
             columns.append([texts[raw] for raw in names])
         else:
-            columns.append(records[name].tolist())
-    if len(records.dtype.names or ()) > len(SIGNAL_DTYPE.names or ()):
-        columns.append([*to_json(records)])
+            columns.append(values.tolist())
+    if signals.appended or signals.layouts is not None:
+        columns.append([*to_json(signals)])
     return columns
+
+
+def _is_one_value(values: NDArray[Any]) -> bool:
+    # Two words compare faster than a text of 16 bytes.
+    words = np.ascontiguousarray(values).view(np.uint64) if values.dtype.kind == "S" else values
+    words = words.reshape(len(values), -1)
+    return len(words) > 0 and bool((words[-1] == words[0]).all() and (words == words[0]).all())
 
 
 def _insert(connection: sqlite3.Connection, batch: int, columns: list[list[object]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -20,8 +21,8 @@ from ebpf_bot_libbpf.costing.places import LONGEST, places
 from ebpf_bot_libbpf.kernel import syscalls
 from ebpf_bot_libbpf.kernel.descriptors import refuse_if_scarce
 from ebpf_bot_libbpf.kernel.kernel_error import KernelError
-from ebpf_bot_libbpf.kernel.programs import Programs
-from ebpf_bot_libbpf.sites import SiteGroup
+from ebpf_bot_libbpf.kernel.programs import Asset, Programs
+from ebpf_bot_libbpf.sites import CodeKind, SiteGroup
 
 __all__ = ["CodePlaces"]
 
@@ -33,13 +34,13 @@ _NOT_OF_A_PLACE: Final = (Reason.PERMISSION, Reason.KERNEL_CONFIG, Reason.ATTACH
 
 @attrs.frozen(eq=False)
 class _Link:
-    """A link on some members.
+    """What holds some members: a link for each program that they have.
 
     Attributes:
-        number: the upper half of its cookies.
+        number: the upper half of the links' cookies.
     """
 
-    fd: int
+    fds: Sequence[int]
     number: int
     members: NDArray[np.intp]
 
@@ -53,15 +54,16 @@ class CodePlaces:
     def __init__(
         self,
         group: SiteGroup,
+        kind: CodeKind,
         binary: HeldBinary,
         programs: Programs,
         closer: Closer,
         *,
         handover: Handover,
         costs: Costs,
-        on_return: bool,
     ) -> None:
-        self._on_return = on_return
+        self._serving = _programs_for(kind, programs.asset)
+        self._on_return = kind.on_return
         self._binary = binary
         self._programs = programs
         self._closer = closer
@@ -93,15 +95,16 @@ class CodePlaces:
                 continue
             if len(staying):
                 attach = partial(self._attach_hits, staying)
-                fd, number = self._handover.replace(link.fd, link.number, attach)
-                self._links.append(_Link(fd, number, staying))
+                fds, number = self._handover.replace(link.fds, link.number, attach)
+                self._links.append(_Link(fds, number, staying))
             else:
-                self._closer.close([link.fd])
+                self._closer.close(link.fds)
             self._links.remove(link)
 
     def close(self) -> None:
         """Begin to detach all."""
-        self._closer.close([link.fd for link in self._links])
+        for link in self._links:
+            self._closer.close(link.fds)
         self._links = []
 
     def _attach_most(self, members: NDArray[np.intp]) -> dict[int, Refusal]:
@@ -131,24 +134,32 @@ class CodePlaces:
                 part, number = members[start : start + _PLACES], self._handover.number()
                 links.append(_Link(self._attach_hits(part, number), number, part))
         except KernelError:
-            self._closer.close([link.fd for link in links])
+            for link in links:
+                self._closer.close(link.fds)
             raise
         return links
 
-    def _attach_hits(self, members: NDArray[np.intp], number: int) -> int:
-        return self._link_once(self._programs["uprobe_hit"], members, number)
+    def _attach_hits(self, members: NDArray[np.intp], number: int) -> list[int]:
+        fds: list[int] = []
+        try:
+            for program, on_return in self._serving:
+                fds.append(self._link_once(program, members, number, on_return=on_return))
+        except KernelError:
+            self._closer.close(fds)
+            raise
+        return fds
 
     def _try(self, members: NDArray[np.intp]) -> None:
         """Attach and detach a program that does nothing, so that no hit is counted twice meanwhile."""
-        self._closer.close([self._link_once(self._programs["uprobe_trial"], members, 0)])
+        self._closer.close([self._link_once("uprobe_trial", members, 0, on_return=self._on_return)])
 
-    def _link_once(self, program: int, members: NDArray[np.intp], number: int) -> int:
+    def _link_once(self, program: str, members: NDArray[np.intp], number: int, *, on_return: bool) -> int:
         return syscalls.attach_uprobes(
-            program,
+            self._programs[program],
             self._binary.path,
             self._offsets[members],
             (members + self._first).astype(np.uint64) | np.uint64(number << 32),
-            on_return=self._on_return,
+            on_return=on_return,
             semaphores=self._semaphores[members],
         )
 
@@ -162,3 +173,9 @@ def _why_none(error: KernelError) -> Refusal | None:
     """Return why no uprobe can be attached at all, or None where it may be for some of them alone."""
     refusal = Refusal.of(error)
     return refusal if refusal.reason in _NOT_OF_A_PLACE else None
+
+
+def _programs_for(kind: CodeKind, asset: Asset) -> tuple[tuple[str, bool], ...]:
+    if kind.of_notes:
+        return asset.on_usdt
+    return asset.on_return if kind.on_return else asset.on_entry

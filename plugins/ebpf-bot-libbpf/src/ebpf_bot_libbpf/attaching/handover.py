@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ebpf_bot_libbpf.attaching.closing import Closer
 from ebpf_bot_libbpf.kernel.programs import Programs
@@ -30,29 +30,31 @@ class Handover:
         """Return a number that no other link has; it is the upper half of the link's cookies."""
         return next(self._numbers)
 
-    def replace(self, old: int, old_number: int, attach: Callable[[int], int]) -> tuple[int, int]:
-        """Attach a new link in place of an old one; return the new link and its number.
+    def replace(
+        self, old: Sequence[int], old_number: int, attach: Callable[[int], Sequence[int]]
+    ) -> tuple[Sequence[int], int]:
+        """Attach new links in place of old ones; return the new ones and the number that they share.
 
-        Where hits must be exact this takes until the kernel has let go of the old link, 30-60 ms.
+        Where hits must be exact this takes until the kernel has let go of the old ones, 30-60 ms.
 
         Args:
-            old: the old link, which is closed.
-            attach: attaches the new link, under the number it is given; KernelError leaves the old one as it is.
+            old: the old links, which are closed; several where places have more than one program.
+            attach: attaches the new ones, under the number it is given; KernelError leaves the old ones as they are.
         """
         number = self.number()
         if not self._exact:
-            link = attach(number)
-            self._closer.close([old])
-            return link, number
+            links = attach(number)
+            self._closer.close(old)
+            return links, number
         self._closer.wait()
         self._programs.notes.clear()
         variables = self._programs.variables
         variables.set("link_to", number)
         variables.set("link_from", old_number)
         try:
-            link = attach(number)
-            self._closer.close([old])
+            links = attach(number)
+            self._closer.close(old)
             self._closer.wait()
         finally:
             variables.set("link_from", 0)
-        return link, number
+        return links, number

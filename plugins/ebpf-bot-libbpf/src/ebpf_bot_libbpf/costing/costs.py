@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ebpf_bot_core import Scope
 from ebpf_bot_libbpf.attaching.closing import Closer
 from ebpf_bot_libbpf.costing.calibration import HitCosts, calibrate
-from ebpf_bot_libbpf.kernel.programs import Programs
+from ebpf_bot_libbpf.kernel.programs import COUNTING, Programs
 from ebpf_bot_libbpf.points import (
     KernelPoint,
     RawTracepointPoint,
@@ -32,7 +33,7 @@ class Costs:
 
     def __init__(self, sites: Sites, programs: Programs, closer: Closer) -> None:
         if not _measured:
-            _measured.append(calibrate(programs, closer))
+            _measured.append(_calibrated(programs, closer))
         self.hit_costs = _measured[0]
         self._sites = sites
         self._programs = programs
@@ -67,3 +68,14 @@ class Costs:
             SyscallExitPoint: self.hit_costs.raw_event,
         }
         return events.get(group.kind.point, float("nan"))
+
+
+def _calibrated(programs: Programs, closer: Closer) -> HitCosts:
+    """Measure with programs that count, for others would leave records of it."""
+    if programs.asset is COUNTING:
+        return calibrate(programs, closer)
+    counting = Programs(1, scope=Scope.HOST, keep=False)
+    try:
+        return calibrate(counting, closer)
+    finally:
+        counting.close()

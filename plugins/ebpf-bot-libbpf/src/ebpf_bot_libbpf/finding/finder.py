@@ -99,6 +99,10 @@ class Finder:
         found = {kind: iter(self._points(kind, wanted)) for kind, wanted in of_kind.items()}
         return [next(found[name.partition(":")[0]]) for name in names]
 
+    def tracepoint_format(self, category: str, name: str) -> str:
+        """Return what tracefs says of a tracepoint's record; UnprobeableError where it cannot be read."""
+        return self._tracefs.format(category, name)
+
     def close(self) -> None:
         """Give back what is open. May be called twice."""
         self._tracefs.close()

@@ -9,7 +9,14 @@ from typing import Final
 
 from ebpf_bot_libbpf.finding import btf
 
-__all__ = ["BTF_ROOT", "SYSCALL_MACHINES", "raw_tracepoints", "syscall_events", "syscalls"]
+__all__ = [
+    "BTF_ROOT",
+    "SYSCALL_MACHINES",
+    "raw_tracepoints",
+    "syscall_arguments",
+    "syscall_events",
+    "syscalls",
+]
 
 BTF_ROOT: Final = Path("/sys/kernel/btf")
 """One file for the kernel, `vmlinux`, and one for each module; kernel 5.4, modules 5.11; readable by everyone."""
@@ -88,3 +95,17 @@ def syscall_events(machine: str) -> dict[str, int]:
     renamed = {name: numbers[syscall] for name, syscall in defined_as.items()}
     # What else is called like such a syscall is an older one, which native programs cannot call.
     return {name: number for name, number in numbers.items() if name not in defined_as.values()} | renamed
+
+
+def syscall_arguments() -> dict[str, tuple[tuple[str, str], ...]]:
+    """Return the arguments of syscalls, each as its name and its numpy type; those not known have none.
+
+    The table was written by `scripts/syscall_arguments.py`; it is the same for all machines.
+    """
+    text = resources.files(__package__).joinpath("syscall_arguments.txt").read_text(encoding="ascii")
+    found = {}
+    for line in text.splitlines():
+        name, *arguments = line.split()
+        found[name] = tuple((argument, kind) for argument, _, kind in (a.partition(":") for a in arguments))
+    renamed = _DEFINED_AS["x86_64"] | _DEFINED_AS["aarch64"]
+    return found | {syscall: found[name] for name, syscall in renamed.items() if name in found}

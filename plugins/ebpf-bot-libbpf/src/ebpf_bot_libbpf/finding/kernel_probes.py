@@ -24,9 +24,6 @@ from ebpf_bot_libbpf.points import RawTracepointPoint, SyscallExitPoint, Syscall
 
 __all__ = ["RawTracepointProbes", "SyscallProbes", "TracepointProbes"]
 
-TracepointChoice = TracepointPoint | RawTracepointPoint | SyscallPoint | SyscallExitPoint
-"""What a tracepoint may be attached as."""
-
 _NO_RAW_TRACEPOINTS: Final = "syscalls"
 """The category of tracefs whose events are all made of two raw tracepoints, sys_enter and sys_exit."""
 
@@ -61,24 +58,24 @@ class TracepointProbes:
         found = [":".join(events[i]) for i in pattern.match_names(names)]
         return _listed(pattern, found, names, f"tracepoint in {pattern.target}", self._suggestions)
 
-    def points(self, names: Sequence[str]) -> list[TracepointChoice | UnprobeableError]:
+    def points(self, names: Sequence[str]) -> list[TracepointPoint | UnprobeableError]:
         """Return what attaches probes; see `Finder.points`.
 
-        A tracepoint is attached below the perf event that tracefs names after it, where that is known to be the same:
+        A tracepoint can be counted below the perf event that tracefs names after it, where that is known to be the same:
         perf events cost more a hit, and the kernel closes them one after the other, 30 ms each.
         """
         return [self._point(name) for name in names]
 
-    def _point(self, name: str) -> TracepointChoice | UnprobeableError:
+    def _point(self, name: str) -> TracepointPoint | UnprobeableError:
         _, category, event = name.split(":", 2)
         try:
             number = self._tracefs.event_id(category, event)
         except UnprobeableError as error:
             return error.anew()
         if category == _NO_RAW_TRACEPOINTS:
-            return self._syscall(event) or TracepointPoint(number)
+            return TracepointPoint(number, self._syscall(event))
         if event in self._raw.described and self._categories_of[event] == 1:
-            return RawTracepointPoint(event)
+            return TracepointPoint(number, RawTracepointPoint(event))
         return TracepointPoint(number)
 
     def _syscall(self, event: str) -> SyscallPoint | SyscallExitPoint | None:

@@ -18,8 +18,8 @@ __all__ = ["MOUNTS", "Tracefs"]
 MOUNTS: Final = Path("/proc/self/mountinfo")
 
 _FUNCTIONS: Final = "../available_filter_functions"
-_MAX_ID: Final = 32
-"""Bytes of a tracepoint's id file."""
+_MAX_FILE: Final = 1 << 16
+"""Characters of a tracepoint's id or format; the kernel's longest format has some 5,000."""
 _NO_EVENTS: Final = frozenset({"ftrace"})
 """Categories that only describe what the function tracers write; nothing attaches to their events."""
 
@@ -83,15 +83,20 @@ class Tracefs:
         Raises:
             UnprobeableError: there is no such tracepoint, or its id cannot be read.
         """
+        return int(self._read(category, name, "id"))
+
+    def format(self, category: str, name: str) -> str:
+        """Return what a tracepoint's record holds, as its file `format` says it; errors as for `event_id`."""
+        return self._read(category, name, "format")
+
+    def _read(self, category: str, name: str, file: str) -> str:
         if category not in self.categories() or name not in self._in(category):
             detail = f"there is no tracepoint {category}:{name}"
             raise UnprobeableError(Verdict.MISSING, Reason.NOT_FOUND, detail)
         try:
-            descriptor = os.open(f"{category}/{name}/id", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._events)
-            try:
-                return int(os.read(descriptor, _MAX_ID))
-            finally:
-                os.close(descriptor)
+            descriptor = os.open(f"{category}/{name}/{file}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._events)
+            with os.fdopen(descriptor, encoding="utf-8", errors="replace") as opened:
+                return opened.read(_MAX_FILE)
         except FileNotFoundError as error:  # its module was unloaded since it was listed
             detail = f"there is no tracepoint {category}:{name} any more"
             raise UnprobeableError(Verdict.MISSING, Reason.NOT_FOUND, detail) from error

@@ -30,5 +30,6 @@ def usdt_probes(targets: Targets, suggestions: Suggestions) -> BinaryProbes[Usdt
 
 
 def _points(_: ProbeKind, examined: Examined[UsdtTable], names: Sequence[str]) -> list[UsdtPoint | None]:
-    found = [examined.content.sites_of(name) for name in names]
-    return [UsdtPoint(examined.binary, sites) if sites else None for sites in found]
+    table = examined.content
+    found = [(table.sites_of(name), table.arguments_of(name)) for name in names]
+    return [UsdtPoint(examined.binary, sites, arguments) if sites else None for sites, arguments in found]

@@ -3,8 +3,8 @@
 Each place where a probe is has a note in the section `.note.stapsdt`, as systemtap's wiki page
 "UserSpaceProbeImplementation" describes it: its name is `stapsdt`, its type 3, and its descriptor holds three addresses
 as wide as those of the file (the place, the link-time address of the section `.stapsdt.base`, and the semaphore, 0 if
-there is none), and then three texts, each ended by a zero byte: the provider, the name, and the arguments, which are not
-read. Tools that move a binary's addresses (prelink) leave the notes alone, so both addresses are moved by as much as
+there is none), and then three texts, each ended by a zero byte: the provider, the name, and where the arguments are, which
+`usdt_arguments` understands. Tools that move a binary's addresses (prelink) leave the notes alone, so both addresses are moved by as much as
 `.stapsdt.base` is elsewhere now. pyelftools takes the descriptor for a build-id, since those are of type 3 too.
 
 A semaphore is a 16-bit counter in a writable part of the file; the kernel counts it up in each process while a probe is
@@ -41,7 +41,7 @@ _ADDRESS_SPACE: Final = 1 << 64
 _MAX_NOTES: Final = 4 << 20
 """Bytes of notes; one takes about 80, so some 50,000 places."""
 _MAX_NAME: Final = 4096
-"""Bytes of a provider and a name together; those that are longer are no names."""
+"""Bytes of a provider and a name, and of the arguments, together; what is longer is no name."""
 
 
 @attrs.frozen(eq=False)
@@ -53,12 +53,14 @@ class UsdtTable:
         standing: `Standing` of each name, that of its best site, uint8, shape (len(names),).
         sites: of each name the file offset of every place of it, inside an executable segment, and of its semaphore,
             inside a writable one, 0 if it has none; ascending, and only those that can be probed.
+        arguments: of each of these places what its note says of the arguments.
         unnameable: how many places have a name that no probe name can spell.
     """
 
     names: tuple[str, ...]
     standing: NDArray[np.uint8]
     sites: tuple[tuple[tuple[int, int], ...], ...]
+    arguments: tuple[tuple[str, ...], ...]
     unnameable: int
     unseen: str = attrs.field(init=False, default="")
     _rows: dict[str, int] = attrs.field(init=False, repr=False)
@@ -83,6 +85,11 @@ class UsdtTable:
         row = self._rows.get(name)
         return () if row is None else self.sites[row]
 
+    def arguments_of(self, name: str) -> tuple[str, ...]:
+        """Return what the notes say of the arguments of `name`, in the order of `sites_of`."""
+        row = self._rows.get(name)
+        return () if row is None else self.arguments[row]
+
     @property
     def count(self) -> int:
         """How many names there are."""
@@ -98,11 +105,13 @@ def read_usdt(file: OpenFile, elf: Elf, segments: tuple[Segment, ...]) -> UsdtTa
     unnameable = 0
     names: list[str] = []
     addresses: list[tuple[int, int]] = []
-    for raw, pair in _records(file, elf):
+    texts: list[str] = []
+    for raw, arguments, pair in _records(file, elf):
         name = _spoken(raw)
         if name:
             names.append(name)
             addresses.append(pair)
+            texts.append(arguments.decode("ascii", "replace"))
         else:
             unnameable += 1
     place, semaphore = np.array(addresses, np.uint64).reshape(-1, 2).T
@@ -118,25 +127,26 @@ def read_usdt(file: OpenFile, elf: Elf, segments: tuple[Segment, ...]) -> UsdtTa
         [~inside, ~nop, ~armed], [Standing.ASTRAY, Standing.MISPLACED, Standing.UNARMED], Standing.CODE
     )
     best: dict[str, int] = {}
-    sites: dict[str, set[tuple[int, int]]] = {}
-    for name, at, counter, stands in zip(
-        names, offset.tolist(), raised.tolist(), standing.tolist(), strict=True
+    sites: dict[str, dict[tuple[int, int], str]] = {}
+    for name, at, counter, stands, text in zip(
+        names, offset.tolist(), raised.tolist(), standing.tolist(), texts, strict=True
     ):
         best[name] = max(best.get(name, 0), stands)
-        good = sites.setdefault(name, set())
+        good = sites.setdefault(name, {})
         if stands == Standing.CODE:
-            good.add((at, counter))
+            good.setdefault((at, counter), text)
     known = sorted(best)
     return UsdtTable(
         tuple(known),
         np.array([best[name] for name in known], np.uint8),
         tuple(tuple(sorted(sites[name])) for name in known),
+        tuple(tuple(text for _, text in sorted(sites[name].items())) for name in known),
         unnameable,
     )
 
 
-def _records(file: OpenFile, elf: Elf) -> Iterator[tuple[bytes, tuple[int, int]]]:
-    """Yield `PROVIDER:NAME`, and the addresses of the place and of its semaphore, from each note."""
+def _records(file: OpenFile, elf: Elf) -> Iterator[tuple[bytes, bytes, tuple[int, int]]]:
+    """Yield from each note `PROVIDER:NAME`, the arguments, and the addresses of the place and of its semaphore."""
     section = elf.section(USDT_NOTES)
     if section is None:
         return
@@ -150,8 +160,9 @@ def _records(file: OpenFile, elf: Elf) -> Iterator[tuple[bytes, tuple[int, int]]
         moved = base.address - linked_base if base and linked_base else 0
         texts = descriptor[layout.size : layout.size + _MAX_NAME].split(b"\0", 2)
         name = b":".join(texts[:2]) if len(texts) > 2 else b""  # noqa: PLR2004 - both have an end
+        arguments = texts[-1].partition(b"\0")[0]
         moved_semaphore = (semaphore + moved) % _ADDRESS_SPACE if semaphore else 0
-        yield name, ((address + moved) % _ADDRESS_SPACE, moved_semaphore)
+        yield name, arguments, ((address + moved) % _ADDRESS_SPACE, moved_semaphore)
 
 
 def _spoken(raw: bytes) -> str:

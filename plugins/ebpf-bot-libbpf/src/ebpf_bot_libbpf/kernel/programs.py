@@ -1,12 +1,15 @@
-"""The programs of coverage.bpf.c in the kernel, with the memory that they share with us."""
+"""The programs of one mode in the kernel, with the memory that they share with us."""
 
 from __future__ import annotations
 
 import itertools
 import os
 import sys
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Final
+
+import attrs
 
 from ebpf_bot_core import Scope
 from ebpf_bot_libbpf.kernel import syscalls
@@ -15,11 +18,41 @@ from ebpf_bot_libbpf.kernel.counters import Counters, Notes
 from ebpf_bot_libbpf.kernel.lskel import LightSkeleton
 from ebpf_bot_libbpf.kernel.variables import Variables
 
-__all__ = ["Programs"]
+__all__ = ["COUNTING", "STREAMING", "Asset", "Programs"]
 
-_ASSET: Final = ("bpf", "coverage.lskel")
 _THREAD_WORDS: Final = (1 << 22) // 64
 """One bit for each thread id that Linux can give."""
+
+
+@attrs.frozen
+class Asset:
+    """One object with the programs of one mode. All have those of sites.bpf.h, and the same names where they can.
+
+    Attributes:
+        name: of the files `kernel/bpf/NAME.bpf.c` and `NAME.lskel`.
+        counts_others: whether hits out of scope are counted as well.
+        on_entry: the programs that serve a function's entry: (name, whether it runs on return), in the order in which
+            they are attached; likewise `on_return` and `on_usdt`.
+    """
+
+    name: str
+    counts_others: bool
+    on_entry: tuple[tuple[str, bool], ...]
+    on_return: tuple[tuple[str, bool], ...]
+    on_usdt: tuple[tuple[str, bool], ...]
+
+
+COUNTING: Final = Asset(
+    "coverage", True, (("uprobe_hit", False),), (("uprobe_hit", True),), (("uprobe_hit", False),)
+)
+STREAMING: Final = Asset(
+    "stream",
+    False,
+    (("uprobe_hit", False),),
+    # The entry is there first, so that no return is seen whose time is not known.
+    (("uprobe_enter", False), ("uprobe_return", True)),
+    (("uprobe_usdt", False),),
+)
 
 
 class Programs:
@@ -29,10 +62,14 @@ class Programs:
         sites: how many counters there are.
         scope: whose hits count.
         keep: whether no hit may be counted twice while one link follows on another.
+        asset: which programs.
+        max_entries: of further maps of the asset.
+        constants: of variables that only this asset has.
 
     Attributes:
-        counters: what the programs have counted: one counter a site; in scope `COMMAND` then as many again, which hold
-            the hits out of scope of the places in code.
+        asset: which they are.
+        counters: what the programs have counted: one counter a site; in count mode and scope `COMMAND` then as many again,
+            which hold the hits out of scope of the places in code.
         notes: what a handover needs, see `ebpf_bot_libbpf.attaching.handover`; one bit a thread.
         variables: their global variables.
 
@@ -40,16 +77,28 @@ class Programs:
         KernelError: they cannot be loaded here.
     """
 
-    def __init__(self, sites: int, *, scope: Scope, keep: bool) -> None:
+    def __init__(
+        self,
+        sites: int,
+        *,
+        scope: Scope,
+        keep: bool,
+        asset: Asset = COUNTING,
+        max_entries: Mapping[str, int] | None = None,
+        constants: Mapping[str, int] | None = None,
+    ) -> None:
         in_command = scope is Scope.COMMAND
-        counters = 2 * sites if in_command else sites
-        self._object = LightSkeleton.read(files(__package__).joinpath(*_ASSET)).load(
+        self.asset = asset
+        counters = 2 * sites if in_command and asset.counts_others else sites
+        others = {"others": sites if in_command else 0} if asset.counts_others else {}
+        self._object = LightSkeleton.read(files(__package__).joinpath("bpf", f"{asset.name}.lskel")).load(
             max_entries={
                 "counts": counters,
                 "covered": _THREAD_WORDS if in_command else 1,
                 "notes": _THREAD_WORDS if keep else 1,
+                **(max_entries or {}),
             },
-            constants={"keep": keep, "filter": in_command, "others": sites if in_command else 0},
+            constants={"keep": keep, "filter": in_command, **others, **(constants or {})},
         )
         self._copies: set[int] = set()
         self._lost_by_dropped = 0
@@ -60,6 +109,10 @@ class Programs:
     def __getitem__(self, name: str) -> int:
         """Return the descriptor of the program of that name."""
         return self._object.programs[name]
+
+    def map(self, name: str) -> int:
+        """Return the descriptor of the map of that name."""
+        return self._object.maps[name]
 
     def covers(self, tid: int) -> bool:
         """Whether scope COMMAND covers a thread, by its id in the initial pid namespace."""

@@ -1,50 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The programs of the libbpf backend: each says that one site was reached, by counting in a table that the bot reads.
- *
- * A site is one attach point. Its number, from 1, is the cookie of the link (for syscalls: an entry of a table), and
- * the index of its counter. In scope COMMAND a hit counts only where the thread that made it is covered.
+ * Count mode: each program says that one site was reached, by counting in a table that the bot reads.
  *
  * Needs: kernel 5.17 (light skeletons), BTF. Loading needs CAP_BPF and CAP_PERFMON.
  * Built ahead by scripts/build_objects.py; nothing here is compiled on the host that is probed.
  */
-#include "scope.bpf.h"
-#include "handover.bpf.h"
+#include "sites.bpf.h"
 
-#define SYSCALL_SLOTS 1024
-#define TS_COMPAT 0x0002 /* x86 asm/thread_info.h: a 32-bit syscall is active */
+/* Set before loading. */
+const volatile __u32 others; /* the counter that follows those of the sites; 0: hits out of scope are not counted */
 
-struct bpf_raw_tp_link {
-	__u64 cookie;
-} __attribute__((preserve_access_index));
-
-/* Set before loading; the verifier drops the branches that it switches off. */
-const volatile bool keep;	/* no hit may be counted twice, also while one link follows on another */
-const volatile __u32 others;	/* the counter that follows those of the sites; 0: hits out of scope are not counted */
-
-__u32 syscall_sites[SYSCALL_SLOTS]; /* by syscall number; 0: not watched */
-__u32 syscall_exit_sites[SYSCALL_SLOTS];
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1); /* set before loading */
-	__type(key, __u32);
-	__type(value, __u64);
-} counts SEC(".maps");
-
-static __always_inline void count(__u32 site)
-{
-	__u64 *counter = bpf_map_lookup_elem(&counts, &site);
-
-	if (counter)
-		__sync_fetch_and_add(counter, 1);
-}
-
-/*
- * Programs on uprobes. Their section says kprobe.multi only because the tools they are built with do not know
- * uprobe.multi; the build sets the expected attach type to BPF_TRACE_UPROBE_MULTI.
- */
+__u32 syscall_exit_sites[SYSCALL_SLOTS]; /* by syscall number; 0: not watched */
 
 SEC("kprobe.multi")
 int uprobe_hit(void *ctx)
@@ -58,22 +24,6 @@ int uprobe_hit(void *ctx)
 		count(site);
 	else if (others) /* it cost the thread as much as a hit that counts */
 		count(others + site);
-	return 0;
-}
-
-/* Code that runs once whenever a binary is loaded: how often the probes in it had a chance to fire. */
-SEC("kprobe.multi")
-int uprobe_load(void *ctx)
-{
-	if (in_scope())
-		count(bpf_get_attach_cookie(ctx));
-	return 0;
-}
-
-/* Attached only to learn where the kernel can place a probe. */
-SEC("kprobe.multi")
-int uprobe_trial(void *ctx)
-{
 	return 0;
 }
 
@@ -96,23 +46,12 @@ int tracepoint_hit(void *ctx)
 	return 0;
 }
 
-/* A 64-bit program can make 32-bit syscalls (int $0x80), whose numbers mean something else. */
-static __always_inline bool is_compat_syscall(struct task_struct *task)
-{
-	return bpf_core_field_exists(task->thread_info.status) && task->thread_info.status & TS_COMPAT;
-}
-
-/* raw_tp/sys_enter: args are the registers and the syscall's number. */
 SEC("raw_tp/sys_enter")
 int syscall_hit(struct bpf_raw_tracepoint_args *ctx)
 {
-	__u64 number = ctx->args[1];
-	__u32 site;
+	__u32 site = syscall_site(ctx);
 
-	if (number >= SYSCALL_SLOTS)
-		return 0;
-	site = syscall_sites[number];
-	if (site && in_scope() && !is_compat_syscall(bpf_get_current_task_btf()))
+	if (site)
 		count(site);
 	return 0;
 }
@@ -147,14 +86,6 @@ int syscall_exit_hit(struct bpf_raw_tracepoint_args *ctx)
 
 SEC("kprobe")
 int event_hit(void *ctx)
-{
-	if (in_scope())
-		count(bpf_get_attach_cookie(ctx));
-	return 0;
-}
-
-SEC("kprobe")
-int event_load(void *ctx)
 {
 	if (in_scope())
 		count(bpf_get_attach_cookie(ctx));

@@ -1,0 +1,1 @@
+"""Stream mode: what the records of each probe hold, and reading them."""
