@@ -20,6 +20,7 @@ __all__ = ["CoverageBot", "CoverageMap", "VerdictChanges"]
 
 _OF_THE_PROBE: Final = (Verdict.PENDING, Verdict.SILENT, Verdict.FIRED)
 """Verdicts that need no sentence: one that stands beside them says something of the probe itself."""
+_REASONS: Final = max(Reason) + 1
 
 
 @attrs.frozen(eq=False)
@@ -38,6 +39,16 @@ class CoverageMap:
         """How many probes stand on each rung; all rungs are there."""
         counts = np.bincount(self.evidence.columns["verdict"], minlength=len(Verdict))
         return {verdict: int(counts[verdict]) for verdict in Verdict}
+
+    @property
+    def reasons(self) -> dict[tuple[Verdict, Reason], int]:
+        """How many probes stand on each rung for each reason; only those that occur."""
+        columns = self.evidence.columns
+        counts = np.bincount(columns["verdict"].astype(np.intp) * _REASONS + columns["reason"])
+        return {
+            (Verdict(which // _REASONS), Reason(which % _REASONS)): int(counts[which])
+            for which in np.flatnonzero(counts).tolist()
+        }
 
     @property
     def ratio(self) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from opentelemetry.sdk.metrics.export import AggregationTemporality, Gauge, Histogram, Sum
 
-from ebpf_bot_core import UnifiedPipeline
+from ebpf_bot_core import UnifiedPipeline, Verdict
 from ebpf_bot_core.telemetry import names
 
 from .recorder import simulated_plan
@@ -98,19 +98,36 @@ def test_coverage_has_a_ratio_and_a_gauge_for_each_verdict(recorder):
     plan = simulated_plan(main, refund, imported, absent, faults={absent: "not-found"})
     UnifiedPipeline(plan, **recorder.providers).step()
     assert recorder.values("ebpf_bot_coverage_ratio") == {(): pytest.approx(1 / 3)}
-    assert recorder.values("ebpf_bot_probes") == {
-        (("ebpf_bot.verdict", verdict),): count
-        for verdict, count in {
-            "pending": 0, "missing": 1, "refused": 0, "excluded": 1, "silent": 1, "blind": 0, "fired": 1,
-        }.items()
-    }  # fmt: skip
+    probes = recorder.values("ebpf_bot_probes")
+    assert {attributes: count for attributes, count in probes.items() if count} == {
+        rung("missing", "not-found"): 1,
+        rung("excluded", "imported"): 1,
+        rung("silent", "not-called"): 1,
+        rung("fired"): 1,
+    }
+    # A verdict that nothing has is there, at 0.
+    assert {rung(verdict.label) for verdict in Verdict} <= set(probes)
+
+
+def rung(verdict, reason=""):
+    return (*([("ebpf_bot.reason", reason)] if reason else []), ("ebpf_bot.verdict", verdict))
+
+
+def test_a_rung_that_all_have_left_is_empty(pipeline, recorder, stages):
+    running = pipeline(receiver=OwnReceiver(hits=0), processors=[])
+    running.step()
+    (silent,) = [at for at, count in recorder.values("ebpf_bot_probes").items() if count]
+    stages["injector"].injection.fired_between = [0, 1, 2]
+    running.finish()
+    after = recorder.values("ebpf_bot_probes")
+    assert (after[silent], after[rung("fired")]) == (0, 3)
 
 
 def test_no_ratio_where_nothing_could_be_expected_to_fire(recorder):
     plan = simulated_plan("uprobe:/usr/bin/checkout:strlen")
     UnifiedPipeline(plan, **recorder.providers).step()
     assert "ebpf_bot_coverage_ratio" not in recorder.metrics()
-    assert recorder.values("ebpf_bot_probes")[("ebpf_bot.verdict", "excluded"),] == 1
+    assert recorder.values("ebpf_bot_probes")[rung("excluded", "imported")] == 1
 
 
 def test_gauges_end_where_the_report_does(pipeline, recorder, stages):

@@ -14,6 +14,7 @@ from opentelemetry.util.types import AttributeValue
 
 from ebpf_bot_core.errors import StageError
 from ebpf_bot_core.telemetry import names
+from ebpf_bot_core.verdicts import Reason, Verdict
 
 if TYPE_CHECKING:
     from ebpf_bot_core.coverage import CoverageMap
@@ -54,6 +55,7 @@ class Instruments:
         self._ratio = _gauge(meter, names.COVERAGE_RATIO)
         self._probes = _gauge(meter, names.PROBES)
         self._overhead = _gauge(meter, names.OVERHEAD_RATIO)
+        self._rungs = {(verdict, Reason.NONE): 0 for verdict in Verdict}
         self._first_step: SpanContext | None = None
         # A counter does not exist for a reader of metrics before its first point.
         for counter in (self._decisions, self._errors, self._signals, self._lost):
@@ -129,9 +131,12 @@ class Instruments:
         self._lost.add(lost)
 
     def covered(self, coverage: CoverageMap) -> None:
-        """Record the coverage map's totals and ratio."""
-        for verdict, count in coverage.totals.items():
-            self._probes.set(count, {names.VERDICT: verdict.label})
+        """Record the coverage map's ratio, and how many probes stand where and why."""
+        # What a gauge once said it says on and on: who has left a rung must be seen to have left it.
+        self._rungs = dict.fromkeys(self._rungs, 0) | coverage.reasons
+        for (verdict, reason), count in self._rungs.items():
+            attributes = {names.VERDICT: verdict.label, names.REASON: reason.code}
+            self._probes.set(count, {name: value for name, value in attributes.items() if value})
         ratio = coverage.ratio
         if ratio is not None:
             self._ratio.set(ratio)

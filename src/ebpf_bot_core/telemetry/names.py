@@ -74,6 +74,7 @@ STEP_NUMBER: Final = "ebpf_bot.step"
 PLUGIN_NAME: Final = "ebpf_bot.plugin.name"
 STAGE: Final = "ebpf_bot.stage"
 VERDICT: Final = "ebpf_bot.verdict"
+REASON: Final = "ebpf_bot.reason"
 PROBES_ATTACHED: Final = "ebpf_bot.probes.attached"
 PROBES_DETACHED: Final = "ebpf_bot.probes.detached"
 PROBES_REFUSED: Final = "ebpf_bot.probes.refused"
@@ -97,6 +98,7 @@ ATTRIBUTES: Final = {
     PLUGIN_NAME: "the plugin that served the stage",
     STAGE: "what failed: the name of the stage's span; for an observer the event, such as `step_finished`",
     VERDICT: "a rung of the ladder of verdicts",
+    REASON: "the code of the reason for a verdict; left out where there is none",
     PROBES_ATTACHED: "how many probes were attached",
     PROBES_DETACHED: "how many probes were taken off",
     PROBES_REFUSED: "how many probes could not be attached",
@@ -171,7 +173,9 @@ ERRORS: Final = Metric(
 COVERAGE_RATIO: Final = Metric(
     "ebpf_bot_coverage_ratio", "gauge", "{ratio}", "Fired probes / (expected - excluded), from 0 to 1"
 )
-PROBES: Final = Metric("ebpf_bot_probes", "gauge", "{probe}", "Probes on each verdict", (VERDICT,))
+PROBES: Final = Metric(
+    "ebpf_bot_probes", "gauge", "{probe}", "Probes on each verdict, for each reason", (VERDICT, REASON)
+)
 SIGNALS_TOTAL: Final = Metric("ebpf_bot_signals_total", "counter", "{signal}", "How often probes fired")
 SIGNALS_LOST_TOTAL: Final = Metric(
     "ebpf_bot_signals_lost_total", "counter", "{signal}", "Signals lost, as far as the backend knows"
