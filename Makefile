@@ -9,7 +9,7 @@ PROJECTS := pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
 STAMP := .venv/.synced
 SOURCES := src plugins agreement examples benchmarks scripts tests conftest.py
 
-.PHONY: help setup demo test test-kernels check bench agreement bench-peers objects format clean
+.PHONY: help setup demo test test-kernels check bench agreement bench-peers objects format clean stack-programs
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,7 +27,10 @@ $(STAMP): $(PROJECTS) scripts/install_system_packages.sh
 demo: setup ## Cover libcrypto's EVP functions under a real openssl; simulated, and said so, where eBPF is not allowed.
 	@scripts/demo.sh
 
-test: setup ## Run all tests.
+stack-programs: setup ## Get the collector, Prometheus and docker-compose that tests run; takes minutes, once.
+	@scripts/get_stack_programs.sh
+
+test: stack-programs ## Run all tests.
 	@$(BIN)/python -m pytest
 
 test-kernels: setup ## Run the backend's tests of every probe kind in Debian's own kernel, in an emulator.
