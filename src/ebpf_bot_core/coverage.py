@@ -21,6 +21,7 @@ __all__ = ["CoverageBot", "CoverageMap", "VerdictChanges"]
 _OF_THE_PROBE: Final = (Verdict.PENDING, Verdict.SILENT, Verdict.FIRED)
 """Verdicts that need no sentence: one that stands beside them says something of the probe itself."""
 _REASONS: Final = max(Reason) + 1
+_REASON: Final = {int(reason): reason for reason in Reason}
 
 
 @attrs.frozen(eq=False)
@@ -46,7 +47,7 @@ class CoverageMap:
         columns = self.evidence.columns
         counts = np.bincount(columns["verdict"].astype(np.intp) * _REASONS + columns["reason"])
         return {
-            (Verdict(which // _REASONS), Reason(which % _REASONS)): int(counts[which])
+            (Verdict(which // _REASONS), _REASON[which % _REASONS]): int(counts[which])
             for which in np.flatnonzero(counts).tolist()
         }
 

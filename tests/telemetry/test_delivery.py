@@ -96,3 +96,51 @@ def test_where_debug_messages_are_shown_complaints_are_too(logger, caplog):
         Delivery().listen(logger.name)
         logger.warning("will try again")
     assert [record.getMessage() for record in caplog.records] == ["will try again"]
+
+
+UNAVAILABLE = "Failed to export traces to x:1, error code: StatusCode.UNAVAILABLE, error details: nobody"
+
+
+def exports(delivery, *complaints):
+    """Return an export that fails with each of these complaints in turn, and then succeeds; and its calls."""
+    calls = []
+
+    def export():
+        calls.append(None)
+        if len(calls) > len(complaints):
+            return SpanExportResult.SUCCESS
+        delivery.complain(complaints[len(calls) - 1])
+        return SpanExportResult.FAILURE
+
+    return export, calls
+
+
+def test_what_nobody_takes_now_is_offered_again_and_has_not_failed():
+    delivery = Delivery()
+    export, calls = exports(delivery, UNAVAILABLE)
+    assert delivery.insist("traces", export) is SpanExportResult.SUCCESS
+    assert (len(calls), delivery.failed, delivery.delivered) == (2, [], ["traces"])
+
+
+@pytest.mark.parametrize("code", ["INVALID_ARGUMENT", "UNAUTHENTICATED", "UNIMPLEMENTED"])
+def test_what_is_refused_for_good_is_not_offered_again(code):
+    delivery = Delivery()
+    export, calls = exports(delivery, UNAVAILABLE.replace("UNAVAILABLE", code))
+    assert delivery.insist("traces", export) is SpanExportResult.FAILURE
+    assert (len(calls), delivery.failed) == (1, ["traces"])
+    assert delivery.reason == f"{code}: nobody"
+
+
+def test_what_another_signal_was_refused_for_is_no_reason_to_insist():
+    delivery = Delivery()
+    export, calls = exports(delivery, UNAVAILABLE.replace("traces", "logs"))
+    delivery.insist("traces", export)
+    assert len(calls) == 1
+
+
+def test_at_the_end_it_is_offered_once_more():
+    delivery = Delivery()
+    delivery.hurry()
+    export, calls = exports(delivery, *[UNAVAILABLE] * 3)
+    assert delivery.insist("traces", export) is SpanExportResult.FAILURE
+    assert (len(calls), delivery.failed) == (1, ["traces"])

@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol, TypeVar
 
 __all__ = ["Delivery"]
 
 _MAX_REASON: Final = 300
-_RPC_ERROR: Final = re.compile(r"error code: (?:StatusCode\.)?(\w+), error details: (.*)", re.DOTALL)
+_RPC_ERROR: Final = re.compile(
+    r"(?:export (\w+) to .*)?error code: (?:StatusCode\.)?(\w+), error details: (.*)", re.DOTALL
+)
+_MAY_COME_BACK: Final = frozenset(
+    {
+        "CANCELLED",
+        "DEADLINE_EXCEEDED",
+        "RESOURCE_EXHAUSTED",
+        "ABORTED",
+        "OUT_OF_RANGE",
+        "UNAVAILABLE",
+        "DATA_LOSS",
+    }
+)
+"""The codes after which the OTLP specification lets a client send the same again; after others it must not."""
+_PAUSE_SECONDS: Final = 1.0
 
 
 class _Result(Protocol):
@@ -34,7 +50,30 @@ class Delivery:
         self.reason = ""
         self._delivered: set[str] = set()
         self._failed: set[str] = set()
+        self._code: dict[str, str] = {}
+        self._hurried = threading.Event()
         self._closed = False
+
+    def insist(self, signal: str, export: Callable[[], R]) -> R:
+        """Export as `attempt` does, again and again while nobody takes it; its caller's queue holds the rest meanwhile.
+
+        It ends when it is taken, when it is refused for good, or after one more attempt once `hurry` was called.
+        """
+
+        def until_taken() -> R:
+            while True:
+                last = self._hurried.is_set()
+                self._code.pop(signal, None)
+                result = export()
+                if last or result.name == "SUCCESS" or self._code.get(signal) not in _MAY_COME_BACK:
+                    return result
+                self._hurried.wait(_PAUSE_SECONDS)
+
+        return self.attempt(signal, until_taken)
+
+    def hurry(self) -> None:
+        """Insist no longer: the process is about to end."""
+        self._hurried.set()
 
     def attempt(self, signal: str, export: Callable[[], R]) -> R:
         """Export, and note how it went; the result, or the exception, is passed on."""
@@ -51,7 +90,9 @@ class Delivery:
         """Note why an export failed."""
         if not self._closed:
             rpc = _RPC_ERROR.search(reason)
-            words = " ".join((f"{rpc[1]}: {rpc[2]}" if rpc else reason).split())
+            if rpc:
+                self._code[rpc[1]] = rpc[2]
+            words = " ".join((f"{rpc[2]}: {rpc[3]}" if rpc else reason).split())
             self.reason = words if len(words) <= _MAX_REASON else words[: _MAX_REASON - 1] + "…"
 
     def give_up(self, signals: Iterable[str], reason: str) -> None:
@@ -64,6 +105,11 @@ class Delivery:
     def failed(self) -> list[str]:
         """The signals of which something was not delivered."""
         return sorted(self._failed)
+
+    @property
+    def delivered(self) -> list[str]:
+        """The signals of which something was delivered."""
+        return sorted(self._delivered)
 
     @property
     def is_partial(self) -> bool:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -41,6 +42,9 @@ _log = logging.getLogger(__name__)
 _HANG_UP_SECONDS: Final = 0.4
 """Of the time for closing, what is kept for ending exports that hang."""
 _LOGGERS: Final = ("opentelemetry", "grpc")
+_QUEUE: Final = 16_384
+"""Spans, and log records, that wait while the collector is away; the oldest are dropped. Some 30 s of a busy run."""
+_SDK_METRICS: Final = "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED"
 
 
 class _SpanExporter(OTLPSpanExporter):
@@ -49,7 +53,7 @@ class _SpanExporter(OTLPSpanExporter):
         self._delivery = delivery
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        return self._delivery.attempt("traces", partial(super().export, spans))
+        return self._delivery.insist("traces", partial(super().export, spans))
 
 
 class _MetricExporter(OTLPMetricExporter):
@@ -71,7 +75,7 @@ class _LogExporter(OTLPLogExporter):
         self._delivery = delivery
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
-        return self._delivery.attempt("logs", partial(super().export, batch))
+        return self._delivery.insist("logs", partial(super().export, batch))
 
 
 class _ExportingHandler(LoggingHandler):
@@ -130,6 +134,7 @@ class Export:
         An interrupt (Ctrl-C) ends the flush early and is taken as nothing more: the run is over by then.
         """
         deadline = time.monotonic() + seconds
+        self.delivery.hurry()
         flushing: dict[str, threading.Thread] = {}
         try:
             for signal, provider in self._providers.items():
@@ -151,7 +156,9 @@ class Export:
 
 def _tracing(exporter: _SpanExporter, resource: Resource) -> TracerProvider:
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(exporter))
+    with _counting_what_is_dropped():
+        queue = None if os.environ.get("OTEL_BSP_MAX_QUEUE_SIZE") else _QUEUE
+        provider.add_span_processor(BatchSpanProcessor(exporter, max_queue_size=queue))
     return provider
 
 
@@ -162,8 +169,26 @@ def _metering(exporter: _MetricExporter, resource: Resource) -> MeterProvider:
 
 def _logging(exporter: _LogExporter, resource: Resource) -> LoggerProvider:
     provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
-    provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
+    with _counting_what_is_dropped():
+        queue = None if os.environ.get("OTEL_BLRP_MAX_QUEUE_SIZE") else _QUEUE
+        provider.add_log_record_processor(BatchLogRecordProcessor(exporter, max_queue_size=queue))
     return provider
+
+
+@contextlib.contextmanager
+def _counting_what_is_dropped() -> Iterator[None]:
+    """Let the SDK's queues count what they drop (`otel.sdk.processor.span.processed`); only this variable can ask.
+
+    It is gone afterwards, so that spans and exports are not counted too, and a covered command does not inherit it.
+    """
+    if _SDK_METRICS in os.environ:
+        yield
+        return
+    os.environ[_SDK_METRICS] = "true"
+    try:
+        yield
+    finally:
+        del os.environ[_SDK_METRICS]
 
 
 @attrs.frozen
@@ -193,6 +218,7 @@ def try_out(destination: Destination) -> str:
     So it shows what a connection alone does not: whether TLS, credentials and the protocol are right.
     """
     delivery = Delivery()
+    delivery.hurry()
     delivery.listen(*_LOGGERS)
     for signal, url in destination.urls.items():
         exporter = _KINDS[signal].exporter(url, delivery)
