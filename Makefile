@@ -9,10 +9,7 @@ PROJECTS := pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
 STAMP := .venv/.synced
 SOURCES := src plugins agreement examples benchmarks scripts tests conftest.py
 
-.PHONY: help setup demo test test-kernels check bench agreement bench-peers objects format clean stack-programs
-
-help: ## Show the targets.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+.PHONY: help setup demo test test-kernels check bench agreement bench-peers objects format clean stack-programs help: ## Show the targets. @grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14 stack-up stack-down stack-smoke 16
 
 setup: $(STAMP) ## Make .venv with the core and every plugin, editable; install system packages where that is possible.
 
@@ -29,6 +26,17 @@ demo: setup ## Cover libcrypto's EVP functions under a real openssl; simulated, 
 
 stack-programs: setup ## Get the collector, Prometheus and docker-compose that tests run; takes minutes, once.
 	@scripts/get_stack_programs.sh
+
+stack-up: ## Start the local stack (docker compose) and wait until its collector answers.
+	@EBPF_BOT_GID=$$(id -g) docker compose up --detach
+	@for _ in {1..60}; do curl --silent --fail --output /dev/null http://localhost:13133 && exit 0; sleep 1; done; \
+	  echo "the collector does not answer: docker compose logs otel-collector" >&2; exit 1
+
+stack-down: ## Stop the local stack; what it keeps stays.
+	@docker compose down
+
+stack-smoke: setup ## Send one of everything to the local stack, and ask each part of it for what must have arrived.
+	@$(BIN)/python scripts/stack_smoke.py
 
 test: stack-programs ## Run all tests.
 	@$(BIN)/python -m pytest
