@@ -42,9 +42,7 @@ def test_every_span_and_event_of_the_contract_arrived(stack, sent):
 
     assert eventually(lambda: seen() >= set(names.SPANS))
     assert seen() == set(names.SPANS)
-    events = {
-        (event["name"], span["name"]) for span in stack.spans() for event in span.get("events", ())
-    }
+    events = {(event["name"], span["name"]) for span in stack.spans() for event in span.get("events", ())}
     assert events == set(names.EVENTS.items())
 
 

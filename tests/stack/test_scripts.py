@@ -20,9 +20,11 @@ def test_a_step_is_sent_and_arrives(stack):
     printed = re.findall(r"^ +(\w+)$", done.stdout, re.MULTILINE)
     traces = re.findall(r"^trace ([0-9a-f]{32})$", done.stdout, re.MULTILINE)
     arrived = eventually(
-        lambda: [span["name"] for trace in traces for span in stack.trace(trace)]
-        if all(map(stack.trace, traces))
-        else []
+        lambda: (
+            [span["name"] for trace in traces for span in stack.trace(trace)]
+            if all(map(stack.trace, traces))
+            else []
+        )
     )
     assert sorted(arrived) == sorted(printed)
     assert names.STEP in printed

@@ -71,7 +71,9 @@ def test_addresses_name_services(compose):
     """Whoever is spoken to by name listens at that port, in the configuration that its container mounts."""
     services = set(compose["services"])
     told = {
-        "otel-collector-config.yaml": re.findall(r"endpoint: ([a-z][\w-]*):(\d+)", (ROOT / "otel-collector-config.yaml").read_text()),
+        "otel-collector-config.yaml": re.findall(
+            r"endpoint: ([a-z][\w-]*):(\d+)", (ROOT / "otel-collector-config.yaml").read_text()
+        ),
         "prometheus.yml": re.findall(r'"([a-z][\w-]*):(\d+)"', (ROOT / "prometheus.yml").read_text()),
         "datasources": re.findall(r"http://([\w-]+):(\d+)", json.dumps(SOURCES)),
     }
@@ -111,7 +113,9 @@ def test_every_alert_has_a_test():
     alerts = {rule["alert"] for group in rules["groups"] for rule in group["rules"] if "alert" in rule}
     tests = yaml.safe_load((ROOT / "prometheus" / "ebpf-bot.rules.test.yml").read_text())["tests"]
     fired = {each["alertname"] for test in tests for each in test["alert_rule_test"] if each["exp_alerts"]}
-    kept_quiet = {each["alertname"] for test in tests for each in test["alert_rule_test"] if not each["exp_alerts"]}
+    kept_quiet = {
+        each["alertname"] for test in tests for each in test["alert_rule_test"] if not each["exp_alerts"]
+    }
     assert fired == kept_quiet == alerts
 
 
@@ -148,5 +152,3 @@ def test_exemplars_lead_to_the_provisioned_jaeger():
     by_type = {source["type"]: source for source in SOURCES["datasources"]}
     (link,) = by_type["prometheus"]["jsonData"]["exemplarTraceIdDestinations"]
     assert (link["name"], link["datasourceUid"]) == ("trace_id", by_type["jaeger"]["uid"])
-
-

@@ -115,3 +115,26 @@ def test_hints(destination):
     assert "ENABLE_OTLP=false" in destination().hint
     assert "http/protobuf" in destination(OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf").hint
     assert "without http://" in destination(OTEL_EXPORTER_OTLP_ENDPOINT="localhost:4317").hint
+
+
+def test_headers_come_from_a_file(tmp_path, monkeypatch):
+    assert Destination.headers() is None
+    (tmp_path / "headers").write_text("Authorization=Bearer a=b==\n\n x-tenant = one\n")
+    monkeypatch.setenv("EBPF_BOT_OTLP_HEADERS_FILE", str(tmp_path / "headers"))
+    assert Destination.headers() == {"authorization": "Bearer a=b==", "x-tenant": "one"}
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"), [(None, "No such file"), (b"a=b\nhush\n", "line 2"), (b"a=\xff", "ASCII")]
+)
+def test_a_file_of_headers_that_cannot_be_read_is_named_and_not_shown(
+    tmp_path, monkeypatch, content, complaint
+):
+    path = tmp_path / "headers"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setenv("EBPF_BOT_OTLP_HEADERS_FILE", str(path))
+    with pytest.raises(ValueError, match=complaint) as raised:
+        Destination.headers()
+    assert str(path) in str(raised.value)
+    assert "hush" not in str(raised.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -72,6 +73,33 @@ class Destination:
     def timeout(signal: str) -> float | None:
         """Return how many seconds one export may take; None where the environment says so to the SDK."""
         return None if _value(_TIMEOUTS[signal]) or _value(_TIMEOUT) else _EXPORT_SECONDS
+
+    @staticmethod
+    def headers() -> dict[str, str] | None:
+        """Return the headers of `EBPF_BOT_OTLP_HEADERS_FILE`, `name=value` on each line; None where it is not set.
+
+        A secret in a variable is seen by whoever may read a process's environment, and by every command that is
+        covered. What is in the file is said nowhere, not even where it cannot be read.
+
+        Raises:
+            ValueError: the file cannot be read, or has another line.
+        """
+        path = _value("EBPF_BOT_OTLP_HEADERS_FILE")
+        if not path:
+            return None
+        try:
+            lines = Path(path).read_text(encoding="ascii").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not ASCII text"
+            raise ValueError(f"EBPF_BOT_OTLP_HEADERS_FILE: {path}: {why}") from None
+        headers = {}
+        for number, line in enumerate(lines, 1):
+            name, equals, value = (part.strip() for part in line.partition("="))
+            if equals and name:
+                headers[name.lower()] = value
+            elif line.strip():
+                raise ValueError(f"EBPF_BOT_OTLP_HEADERS_FILE: {path}: line {number} is not name=value")
+        return headers
 
     @property
     def hint(self) -> str:

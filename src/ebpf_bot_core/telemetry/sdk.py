@@ -49,7 +49,7 @@ _SDK_METRICS: Final = "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED"
 
 class _SpanExporter(OTLPSpanExporter):
     def __init__(self, url: str, delivery: Delivery) -> None:
-        super().__init__(endpoint=url, timeout=Destination.timeout("traces"))
+        super().__init__(endpoint=url, timeout=Destination.timeout("traces"), headers=Destination.headers())
         self._delivery = delivery
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
@@ -58,7 +58,7 @@ class _SpanExporter(OTLPSpanExporter):
 
 class _MetricExporter(OTLPMetricExporter):
     def __init__(self, url: str, delivery: Delivery) -> None:
-        super().__init__(endpoint=url, timeout=Destination.timeout("metrics"))
+        super().__init__(endpoint=url, timeout=Destination.timeout("metrics"), headers=Destination.headers())
         self._delivery = delivery
 
     def export(
@@ -71,7 +71,7 @@ class _MetricExporter(OTLPMetricExporter):
 
 class _LogExporter(OTLPLogExporter):
     def __init__(self, url: str, delivery: Delivery) -> None:
-        super().__init__(endpoint=url, timeout=Destination.timeout("logs"))
+        super().__init__(endpoint=url, timeout=Destination.timeout("logs"), headers=Destination.headers())
         self._delivery = delivery
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
