@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from .otlp_receiver import LONGEST, OtlpReceiver, ebpf_bot, environment, refused_port, run, silent_port
+from .slow_network import slow_network
 
 RUN = run("main", "parse_cart", "refund_order", "strlen")
 """What comes of these is certain after the first step, so that two runs can be compared."""
@@ -199,3 +200,12 @@ def test_a_variable_that_cannot_be_read_does_not_end_the_run(tmp_path, variable,
     assert "telemetry is not exported: " in warning
     assert value in warning or variable == "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"
     assert not receiver.requests
+
+
+def test_a_slow_network_loses_nothing(tmp_path, without):
+    with OtlpReceiver() as receiver, slow_network(receiver.port, 0.1) as url:
+        ended = ebpf_bot(*RUN, "--for", "500ms", cwd=tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=url)
+    assert (ended.status, ended.stderr) == (0, "")
+    assert ended.exit_seconds - without.exit_seconds < MOST_SECONDS + SLACK
+    steps = [span for span in receiver.spans if span.name == "unified_pipeline_decision"]
+    assert len(steps) == json.loads(ended.stdout)["runs"][0]["steps"]

@@ -1,0 +1,159 @@
+"""What telemetry costs: a step with an SDK and without, in spans of the bare SDK; and a whole run, exporting and not.
+
+Run by `make bench`; for the whole run `make stack-programs` has to have got a collector. The run covers libcrypto's
+EVP functions under a command of some seconds, and needs the privileges that `ebpf-bot doctor` names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from pipeline import Quiet
+
+from ebpf_bot_core import Plan, UnifiedPipeline
+from ebpf_bot_core.stores.memory import MemoryStore
+
+OTELCOL = Path(__file__).parents[1] / "build" / "stack" / "otelcol"
+CONFIG = """
+receivers: {{otlp: {{protocols: {{grpc: {{endpoint: "127.0.0.1:{port}"}}}}}}}}
+exporters: {{debug: {{verbosity: basic}}}}
+service:
+  telemetry: {{metrics: {{level: none}}}}
+  pipelines:
+    traces: {{receivers: [otlp], exporters: [debug]}}
+    metrics: {{receivers: [otlp], exporters: [debug]}}
+    logs: {{receivers: [otlp], exporters: [debug]}}
+"""
+
+
+class Nowhere(SpanExporter):
+    """Takes every batch, so that what is measured is what the pipeline's own thread pays."""
+
+    def export(self, spans: tuple[ReadableSpan, ...]) -> SpanExportResult:  # noqa: ARG002
+        """Take it."""
+        return SpanExportResult.SUCCESS
+
+
+def steps(rounds: int) -> None:
+    """Compare steps; the two kinds take turns, so that both see the same machine."""
+    tracing = TracerProvider(shutdown_on_exit=False)
+    tracing.add_span_processor(BatchSpanProcessor(Nowhere(), max_queue_size=2**16))
+    metering = MeterProvider([InMemoryMetricReader()], shutdown_on_exit=False)
+    tracer = tracing.get_tracer("bare")
+    print(
+        f"{'probes':>8} {'off us':>8} {'on us':>8} {'added us':>9} {'one span us':>12} {'added, in spans':>16}"
+    )
+    for count in (10, 5_000):
+        backends = [Quiet(count), Quiet(count)]
+        off, on = (
+            UnifiedPipeline(
+                Plan.of(["syscall:x"]),
+                injector=each,
+                receiver=each,
+                store=MemoryStore(),
+                processors=(),
+                **providers,
+            )
+            for each, providers in zip(
+                backends, ({}, {"tracer_provider": tracing, "meter_provider": metering}), strict=True
+            )
+        )
+        times: dict[str, list[float]] = {"off": [], "on": [], "span": []}
+        for _ in range(rounds):
+            for name, work in (
+                ("off", off.step),
+                ("on", on.step),
+                ("span", lambda: tracer.start_span("bare").end()),
+            ):
+                began = time.perf_counter()
+                work()
+                times[name].append((time.perf_counter() - began) * 1e6)
+        a, b, span = (statistics.median(times[name]) for name in ("off", "on", "span"))
+        print(f"{count:8,} {a:8.0f} {b:8.0f} {b - a:9.0f} {span:12.1f} {(b - a) / span:16.1f}")
+
+
+def one_run(seconds: float, endpoint: str, folder: str) -> tuple[float, float]:
+    """Return the wall time of a covering run, and the processor time of all in it."""
+    # A fixed time, as `openssl speed` takes, would hide what was added: so much work, whatever it takes.
+    command = ["openssl", "dgst", "-sha256", f"{folder}/data"]
+    words = [
+        sys.executable,
+        "-m",
+        "ebpf_bot_core",
+        "run",
+        "--expect",
+        "uprobe:libcrypto:EVP_*",
+        "--store",
+        "memory",
+    ]
+    loop = f"for i in $(seq {int(seconds * 4)}); do {' '.join(command)}; done"
+    off = {"ENABLE_OTLP": "false"}
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint} if endpoint else off
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    began = time.perf_counter()
+    subprocess.run(
+        [*words, "--", "sh", "-c", loop], cwd=folder, check=True, stdout=subprocess.DEVNULL,
+        env={**os.environ, **variables},
+    )  # fmt: skip
+    wall = time.perf_counter() - began
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def runs(rounds: int, seconds: float) -> None:
+    """Compare whole runs, in pairs."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        Path(folder, "data").write_bytes(os.urandom(80 * 2**20))
+        Path(folder, "collector.yaml").write_text(CONFIG.format(port=port), encoding="utf-8")
+        collector = subprocess.Popen(
+            [OTELCOL, "--config", f"{folder}/collector.yaml"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            pairs = [
+                [one_run(seconds, endpoint, folder) for endpoint in ("", f"http://127.0.0.1:{port}")]
+                for _ in range(rounds)
+            ]
+        finally:
+            collector.terminate()
+            collector.wait()
+    print(f"\n{'a whole run':14} {'off s':>8} {'on s':>8} {'added':>8}")
+    for at, name in enumerate(("wall time", "processor time")):
+        off = statistics.median(pair[0][at] for pair in pairs)
+        on = statistics.median(pair[1][at] for pair in pairs)
+        print(f"{name:14} {off:8.2f} {on:8.2f} {(on - off) / off:8.1%}")
+
+
+def main() -> None:
+    """Measure and print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=500, help="of steps")
+    parser.add_argument("--runs", type=int, default=1, help="pairs of whole runs")
+    parser.add_argument("--seconds", type=float, default=30, help="roughly, of a whole run")
+    options = parser.parse_args()
+    steps(options.rounds)
+    if OTELCOL.exists():
+        runs(options.runs, options.seconds)
+    else:
+        print("\nno whole run was measured: `make stack-programs` gets a collector", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
