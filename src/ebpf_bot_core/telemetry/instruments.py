@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -25,6 +26,7 @@ __all__ = ["Instruments", "core_version", "sample", "totals_json"]
 _SAMPLE: Final = 10
 _NAME_LENGTH: Final = 256
 _DESCRIPTION_LENGTH: Final = 200
+_SAY_AGAIN_SECONDS: Final = 10.0
 
 
 class Instruments:
@@ -56,6 +58,7 @@ class Instruments:
         self._probes = _gauge(meter, names.PROBES)
         self._overhead = _gauge(meter, names.OVERHEAD_RATIO)
         self._rungs = {(verdict, Reason.NONE): 0 for verdict in Verdict}
+        self._say_again = 0.0
         self._first_step: SpanContext | None = None
         # A counter does not exist for a reader of metrics before its first point.
         for counter in (self._decisions, self._errors, self._signals, self._lost):
@@ -131,10 +134,18 @@ class Instruments:
         self._lost.add(lost)
 
     def covered(self, coverage: CoverageMap) -> None:
-        """Record the coverage map's ratio, and how many probes stand where and why."""
+        """Record the coverage map's ratio, and how many probes stand where and why.
+
+        What has not changed is said again only every 10 seconds: a reader of differences (delta temporality) forgets
+        what it is not told.
+        """
         # What a gauge once said it says on and on: who has left a rung must be seen to have left it.
-        self._rungs = dict.fromkeys(self._rungs, 0) | coverage.reasons
-        for (verdict, reason), count in self._rungs.items():
+        rungs = dict.fromkeys(self._rungs, 0) | coverage.reasons
+        now = time.monotonic()
+        if rungs == self._rungs and now < self._say_again:
+            return
+        self._rungs, self._say_again = rungs, now + _SAY_AGAIN_SECONDS
+        for (verdict, reason), count in rungs.items():
             attributes = {names.VERDICT: verdict.label, names.REASON: reason.code}
             self._probes.set(count, {name: value for name, value in attributes.items() if value})
         ratio = coverage.ratio
