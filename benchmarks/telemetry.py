@@ -106,7 +106,7 @@ def one_run(seconds: float, endpoint: str, folder: str) -> tuple[float, float]:
         "--store",
         "memory",
     ]
-    loop = f"for i in $(seq {int(seconds * 4)}); do {' '.join(command)}; done"
+    loop = f"for i in $(seq {int(seconds * 12)}); do {' '.join(command)}; done"
     off = {"ENABLE_OTLP": "false"}
     variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint} if endpoint else off
     before = resource.getrusage(resource.RUSAGE_CHILDREN)

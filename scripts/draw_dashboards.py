@@ -129,7 +129,9 @@ def draw_timeseries(axes: Axes, panel: dict[str, Any], source: Prometheus) -> No
             axes.plot(times, values, label=name, color=color, linewidth=1.3)
     axes.set_ylim(bottom=0, top=1 if defaults.get("max") == 1 else None)
     axes.yaxis.set_major_formatter(lambda value, _: written(round(value, 6), defaults["unit"]))
-    axes.xaxis.set_major_formatter(DateFormatter("%H:%M"))
+    axes.xaxis.set_major_formatter(DateFormatter("%H:%M:%S"))
+    if series:
+        axes.set_xlim(series[0][1][0], series[0][1][-1])
     axes.tick_params(labelsize=7)
     axes.grid(alpha=0.25)
     if names:
@@ -177,7 +179,7 @@ def draw(path: Path, source: Prometheus, out: Path) -> None:
     for panel in dashboard["panels"]:
         at = panel["gridPos"]
         left = 0.045 if panel["type"] != "bargauge" else 0.15
-        right = 0.13 if panel["type"] == "timeseries" else 0.02
+        right = 0.15 if panel["type"] == "timeseries" else 0.02
         axes = figure.add_axes(
             (
                 at["x"] / WIDTH + left * (panel["type"] != "stat"),

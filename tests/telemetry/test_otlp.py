@@ -86,9 +86,22 @@ def test_only_names_of_the_list_arrive(exported):
         }
 
 
+def own(receiver):
+    """Return the metrics by name, without those that the SDK's queues have of themselves."""
+    return {name: metric for name, metric in receiver.metrics.items() if not name.startswith("otel.sdk.")}
+
+
+def test_the_queues_of_the_sdk_say_how_they_are(exported):
+    _, receiver = exported
+    assert set(receiver.metrics) - set(own(receiver)) >= {
+        "otel.sdk.processor.span.processed",
+        "otel.sdk.processor.span.queue.size",
+    }
+
+
 def test_metrics_by_name_unit_and_kind(exported):
     _, receiver = exported
-    arrived = {name: (metric.unit, metric.WhichOneof("data")) for name, metric in receiver.metrics.items()}
+    arrived = {name: (metric.unit, metric.WhichOneof("data")) for name, metric in own(receiver).items()}
     assert arrived == {
         "ebpf_bot_decisions_total": ("{decision}", "sum"),
         "ebpf_bot_decision_latency_ms": ("{ms}", "histogram"),
@@ -102,7 +115,7 @@ def test_metrics_by_name_unit_and_kind(exported):
 
 def test_counters_are_cumulative_and_only_grow(exported):
     _, receiver = exported
-    sums = [metric.sum for metric in receiver.metrics.values() if metric.WhichOneof("data") == "sum"]
+    sums = [metric.sum for metric in own(receiver).values() if metric.WhichOneof("data") == "sum"]
     assert len(sums) == 4
     for each in sums:
         assert each.is_monotonic
