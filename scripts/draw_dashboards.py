@@ -132,6 +132,8 @@ def draw_timeseries(axes: Axes, panel: dict[str, Any], source: Prometheus) -> No
     axes.xaxis.set_major_formatter(DateFormatter("%H:%M:%S"))
     if series:
         axes.set_xlim(series[0][1][0], series[0][1][-1])
+    else:
+        axes.text(0.5, 0.5, "no data", ha="center", transform=axes.transAxes, color="gray")
     axes.tick_params(labelsize=7)
     axes.grid(alpha=0.25)
     if names:

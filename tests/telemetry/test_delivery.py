@@ -122,6 +122,13 @@ def test_what_nobody_takes_now_is_offered_again_and_has_not_failed():
     assert (len(calls), delivery.failed, delivery.delivered) == (2, [], ["traces"])
 
 
+def test_a_failure_that_the_sdk_does_not_log_again_is_still_the_same_failure():
+    delivery = Delivery()
+    export, calls = exports(delivery, UNAVAILABLE, "")
+    assert delivery.insist("traces", export) is SpanExportResult.SUCCESS
+    assert len(calls) == 3
+
+
 @pytest.mark.parametrize("code", ["INVALID_ARGUMENT", "UNAUTHENTICATED", "UNIMPLEMENTED"])
 def test_what_is_refused_for_good_is_not_offered_again(code):
     delivery = Delivery()
@@ -131,10 +138,19 @@ def test_what_is_refused_for_good_is_not_offered_again(code):
     assert delivery.reason == f"{code}: nobody"
 
 
-def test_what_another_signal_was_refused_for_is_no_reason_to_insist():
+def test_a_failure_that_is_not_logged_because_another_signal_had_the_same():
     delivery = Delivery()
-    export, calls = exports(delivery, UNAVAILABLE.replace("traces", "logs"))
-    delivery.insist("traces", export)
+    delivery.complain(UNAVAILABLE.replace("traces", "logs"))
+    export, calls = exports(delivery, "")
+    assert delivery.insist("traces", export) is SpanExportResult.SUCCESS
+    assert len(calls) == 2
+
+
+def test_what_was_refused_for_good_is_so_whatever_another_signal_was_refused_for():
+    delivery = Delivery()
+    export, calls = exports(delivery, UNAVAILABLE.replace("UNAVAILABLE", "INVALID_ARGUMENT"))
+    delivery.complain(UNAVAILABLE.replace("traces", "logs"))
+    assert delivery.insist("traces", export) is SpanExportResult.FAILURE
     assert len(calls) == 1
 
 

@@ -51,6 +51,7 @@ class Delivery:
         self._delivered: set[str] = set()
         self._failed: set[str] = set()
         self._code: dict[str, str] = {}
+        self._last_code = ""
         self._hurried = threading.Event()
         self._closed = False
 
@@ -61,11 +62,14 @@ class Delivery:
         """
 
         def until_taken() -> R:
+            self._code.pop(signal, None)
             while True:
                 last = self._hurried.is_set()
-                self._code.pop(signal, None)
                 result = export()
-                if last or result.name == "SUCCESS" or self._code.get(signal) not in _MAY_COME_BACK:
+                # The SDK does not log a failure that looks like the one before: neither of the same signal, whose code
+                # stays from attempt to attempt, nor of another one.
+                code = self._code.get(signal, self._last_code)
+                if last or result.name == "SUCCESS" or code not in _MAY_COME_BACK:
                     return result
                 self._hurried.wait(_PAUSE_SECONDS)
 
@@ -91,7 +95,7 @@ class Delivery:
         if not self._closed:
             rpc = _RPC_ERROR.search(reason)
             if rpc:
-                self._code[rpc[1]] = rpc[2]
+                self._code[rpc[1]] = self._last_code = rpc[2]
             words = " ".join((f"{rpc[2]}: {rpc[3]}" if rpc else reason).split())
             self.reason = words if len(words) <= _MAX_REASON else words[: _MAX_REASON - 1] + "…"
 
