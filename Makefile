@@ -9,7 +9,10 @@ PROJECTS := pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
 STAMP := .venv/.synced
 SOURCES := src plugins agreement examples benchmarks scripts tests conftest.py
 
-.PHONY: help setup demo test test-kernels check bench agreement bench-peers objects format clean stack-programs help: ## Show the targets. @grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14 stack-up stack-down stack-smoke 16
+.PHONY: help setup demo stack-programs stack-up stack-down stack-smoke test test-kernels check bench agreement bench-peers objects format clean
+
+help: ## Show the targets.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: $(STAMP) ## Make .venv with the core and every plugin, editable; install system packages where that is possible.
 
