@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import pytest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
+from ebpf_bot_core import Verdict
 from ebpf_bot_core.telemetry import names
 
 from .otlp_receiver import OtlpReceiver, ebpf_bot, plain, run
@@ -131,8 +133,11 @@ def test_the_last_values_are_those_of_the_report(exported):
     (ratio,) = receiver.metrics["ebpf_bot_coverage_ratio"].gauge.data_points
     assert ratio.as_double == pytest.approx(report["ratio"], abs=1e-6)
     probes = receiver.metrics["ebpf_bot_probes"].gauge.data_points
-    totals = {plain(point.attributes)["ebpf_bot.verdict"]: point.as_int for point in probes}
-    assert {"expected": sum(totals.values()), **totals} == report["totals"]
+    totals: Counter[str] = Counter()
+    for point in probes:
+        totals[plain(point.attributes)["ebpf_bot.verdict"]] += point.as_int
+    reported = {verdict.label: report["totals"][verdict.label] for verdict in Verdict}
+    assert (dict(totals), totals.total()) == (reported, report["totals"]["expected"])
     decisions = receiver.metrics["ebpf_bot_decisions_total"].sum.data_points
     assert sum(point.as_int for point in decisions) == report["runs"][0]["steps"]
 
