@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Final, TextIO
 
 import attrs
@@ -16,7 +17,11 @@ from ebpf_bot_core.verdicts import Reason, Verdict
 __all__ = ["TextReport"]
 
 _BAR: Final = 24
+_WIDTH: Final = 110
+"""Columns where there is no terminal."""
 _EXAMPLES: Final = 5
+_SMALLEST_SHOWN: Final = 0.001
+"""A share of a CPU; less is written as less than this."""
 _COLOURS: Final = {
     Verdict.FIRED: "green",
     Verdict.BLIND: "magenta",
@@ -33,19 +38,27 @@ class TextReport:
 
     def write(self, document: CoverageDocument, stream: TextIO) -> None:
         """Write it."""
-        width = None if stream.isatty() else 110
-        console = Console(file=stream, width=width, highlight=False, soft_wrap=False, emoji=False)
-        console.print(_headline(document))
-        console.print(_origin(document), style="bright_black")
-        cost = _cost(document)
-        if cost:
-            console.print(cost, style="bright_black")
+        if stream.isatty():
+            _show(document, Console(file=stream, highlight=False, emoji=False))
+            return
+        page = io.StringIO()
+        _show(document, Console(file=page, width=_WIDTH, highlight=False, emoji=False))
+        # Tables are padded to their width, which a log or a diff has no use for.
+        stream.writelines(f"{line.rstrip()}\n" for line in page.getvalue().splitlines())
+
+
+def _show(document: CoverageDocument, console: Console) -> None:
+    console.print(_headline(document))
+    console.print(_origin(document), style="bright_black")
+    cost = _cost(document)
+    if cost:
+        console.print(cost, style="bright_black")
+    console.print()
+    console.print(_totals(document))
+    gaps = _gaps(document)
+    if gaps.row_count:
         console.print()
-        console.print(_totals(document))
-        gaps = _gaps(document)
-        if gaps.row_count:
-            console.print()
-            console.print(gaps)
+        console.print(gaps)
 
 
 def _headline(document: CoverageDocument) -> Text:
@@ -84,8 +97,9 @@ def _cost(document: CoverageDocument) -> str:
     if ratio is None:
         return ""
     costs = document.coverage.evidence.columns["cost_ns"]
-    most = f", most of it: {document.coverage.evidence.probes[int(costs.argmax())]}" if costs.any() else ""
-    return f"the probes cost the target about {ratio:.1%} of a CPU{most}"
+    most = f"; the costliest: {document.coverage.evidence.probes[int(costs.argmax())]}" if costs.any() else ""
+    about = f"about {ratio:.1%}" if ratio >= _SMALLEST_SHOWN else f"less than {_SMALLEST_SHOWN:.1%}"
+    return f"the probes cost the target {about} of a CPU{most}"
 
 
 def _totals(document: CoverageDocument) -> Table:
