@@ -147,7 +147,10 @@ def test_reports_of_several_runs(tmp_path):
     assert both["signals"] > last["signals"]
     written = bot("report", "-o", "map.txt", cwd=tmp_path)
     assert written.stdout == ""
-    assert (tmp_path / "map.txt").read_text() == bot("report", cwd=tmp_path).stdout
+    text = (tmp_path / "map.txt").read_text()
+    assert text == bot("report", cwd=tmp_path).stdout
+    assert "why not" in text
+    assert not any(line.endswith(" ") for line in text.splitlines())
     assert sorted(os.listdir(tmp_path)) == sorted(
         {".ebpf-bot.db", "map.txt"} | set(os.listdir(tmp_path)) & {".ebpf-bot.db-wal", ".ebpf-bot.db-shm"}
     ), "no temporary file stays"
