@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TextIO
 
 from ebpf_bot_core.cli.interrupts import Interrupts
-from ebpf_bot_core.cli.progress import Progress
 from ebpf_bot_core.command import Command
 from ebpf_bot_core.coverage import CoverageMap
 from ebpf_bot_core.pipeline import UnifiedPipeline
@@ -36,9 +36,7 @@ def cover(
     """Run a plan to its end, write the report to `stream`, and return the exit status."""
     command = Command(argv, stdout=sys.stderr if as_json else None) if argv else None
     plugins = Plugins()
-    report = plugins.get("report", "json" if as_json else "text").build({})
-    progress = Progress(sys.stderr, shares_terminal=command is not None)
-    plugins.add(progress, name="progress")
+    progress = _progress(plugins, shares_terminal=command is not None)
     with (
         exporting(),
         UnifiedPipeline(plan, mode=Mode(mode), keep=keep, seed=seed, plugins=plugins) as pipeline,
@@ -47,11 +45,24 @@ def cover(
         with progress:
             coverage = pipeline.run(seconds=seconds, command=command)
         record = pipeline.record
+        report = plugins.get("report", "json" if as_json else "text").build({})
         report.write(CoverageDocument.of([(record, coverage.evidence)]), stream)
         stream.flush()
     if command is not None and command.exit_status is None:
         return interrupts.exit_status
     return _judge(plan, coverage, record)
+
+
+def _progress(plugins: Plugins, *, shares_terminal: bool) -> AbstractContextManager[object]:
+    """Return what shows the progress, on a terminal only."""
+    if not sys.stderr.isatty():
+        return nullcontext()
+    # Importing rich takes longer than attaching thousands of probes, so it waits until there is something to show.
+    from ebpf_bot_core.cli.progress import Progress  # noqa: PLC0415
+
+    progress = Progress(sys.stderr, shares_terminal=shares_terminal)
+    plugins.add(progress, name="progress")
+    return progress
 
 
 def _judge(plan: Plan, coverage: CoverageMap, record: Run) -> int:

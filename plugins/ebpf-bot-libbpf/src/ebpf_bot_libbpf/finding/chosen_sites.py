@@ -12,6 +12,7 @@ may jump to computed addresses, itself or in a part elsewhere, is probed at its 
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -41,6 +42,9 @@ _JMP: Final = (0xE9, 0xEB)
 _REX_B: Final = 0x41
 _TWO_BYTES: Final = 0x0F
 
+_MAYBE_CHEAP: Final = re.compile(rb"[\x41\x50-\x57\x70-\x7f\x90\xe8\xe9\xeb]|\x0f[\x80-\x8f]")
+"""With what a cheap instruction begins, wherever instructions begin."""
+
 Judge = Callable[[NDArray[np.uint64]], NDArray[np.bool_]]
 """Says of ascending offsets in the file, each, whether a uprobe works there."""
 
@@ -68,11 +72,9 @@ class SiteChooser:
         """
 
         def pick(code: bytes, _: int) -> int:
-            return (
-                0
-                if not code or self._is_cheap(code, 0)
-                else cheap_behind(code, self._is_cheap, past_faults=False)
-            )
+            if not code or self._is_cheap(code, 0) or not _MAYBE_CHEAP.search(code, 1):
+                return 0  # without decoding: that takes most of the time
+            return cheap_behind(code, self._is_cheap, past_faults=False)
 
         return self._choose(file, entries, pick)
 
