@@ -345,7 +345,16 @@ class TestEarnsBack(Backend):
 
     class Opens(SimulatedInjection):
         def cost(self) -> np.ndarray:
-            return -self._spent
+            return np.full(len(self.probes), -float(self._tick))
+
+
+class TestCountsTwiceWhileOthersLeave(Backend):
+    breaks = "test_those_that_stay_are_counted_exactly"
+
+    class Opens(SimulatedInjection):
+        def detach(self, rows: Rows) -> None:
+            super().detach(rows)
+            self.fire(np.flatnonzero(self._attached))
 
 
 # The end

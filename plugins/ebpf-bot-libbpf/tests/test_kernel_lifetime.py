@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ebpf_bot_core import BackendError, Mode, ProbeTable, Scope
+from ebpf_bot_core import BackendError, Scope
 
 pytestmark = pytest.mark.live
 
@@ -91,11 +91,6 @@ def test_a_closed_injection_cannot_be_read(bench):
 def test_an_injection_of_another_backend_cannot_be_read(bench):
     with pytest.raises(BackendError, match="cannot read an injection"):
         bench.receiver.receive(object(), 0)
-
-
-def test_the_stream_mode_is_refused_in_words(bench):
-    with pytest.raises(BackendError, match="no stream mode"):
-        bench.injector.open(ProbeTable(()), scope=Scope.HOST, mode=Mode.STREAM, keep=False)
 
 
 def test_the_command_inherits_nothing(bench, build):

@@ -46,9 +46,9 @@ def _head(document: CoverageDocument) -> dict[str, Any]:
         "totals": {
             "expected": coverage.expected,
             **{verdict.label: totals[verdict] for verdict in reversed(Verdict)},
-            "overhead_ratio": _ratio(document.overhead_ratio),
         },
         "ratio": _ratio(coverage.ratio),
+        "overhead_ratio": _ratio(document.overhead_ratio),
         "signals": coverage.signals,
         "signals_lost": coverage.evidence.signals_lost,
     }
