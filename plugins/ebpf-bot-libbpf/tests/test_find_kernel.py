@@ -335,7 +335,7 @@ def test_the_table_of_the_other_machine_is_told_apart() -> None:
     assert "open" not in table
     assert SyscallProbes(Suggestions(), "aarch64").points(["syscall:openat"]) == [SyscallPoint(56)]
     pattern = ProbePattern.parse("syscall:openat")
-    (row,) = SyscallProbes(Suggestions(), "s390x").find(pattern)
+    (row,) = SyscallProbes(Suggestions(), "s390x").find([pattern]).evidence()
     assert (row.probe, row.verdict, row.reason) == ("syscall:openat", Verdict.REFUSED, Reason.NO_BACKEND)
 
 

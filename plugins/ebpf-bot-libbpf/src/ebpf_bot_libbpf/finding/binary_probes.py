@@ -2,97 +2,30 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, TypeVar
 
+import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from ebpf_bot_core import Evidence, ProbeKind, ProbePattern, Reason, Verdict
+from ebpf_bot_core import ProbeKind, ProbePattern, Reason, Verdict
+from ebpf_bot_libbpf.finding.answers import Answer, Answers
 from ebpf_bot_libbpf.finding.binaries import Binaries, Examined
-from ebpf_bot_libbpf.finding.refusals import UnprobeableError, row, union
-from ebpf_bot_libbpf.finding.standings import Remarks, stated
+from ebpf_bot_libbpf.finding.insight import Insight, Named
+from ebpf_bot_libbpf.finding.refusals import UnprobeableError
+from ebpf_bot_libbpf.finding.standings import stated
 from ebpf_bot_libbpf.finding.suggestions import Suggestions
-from ebpf_bot_libbpf.finding.targets import Targets, has_wildcard
+from ebpf_bot_libbpf.finding.targets import Targets, before_wildcard, has_wildcard
 from ebpf_bot_libbpf.points import Point
 
-__all__ = ["BinaryProbes", "Insight", "Named", "NoInsight"]
-
-
-class Named(Protocol):
-    """What a binary has of one kind, by name."""
-
-    @property
-    def names(self) -> Sequence[str]:
-        """Each name once, ascending."""
-        ...
-
-    def standings(self, kind: ProbeKind, /) -> NDArray[np.uint8]:
-        """Return the `Standing` of each name for probes of one kind."""
-        ...
-
-    @property
-    def count(self) -> int:
-        """How many names stand for code that is defined here."""
-        ...
-
-    @property
-    def unnameable(self) -> int:
-        """How many have a name that no probe name can spell."""
-        ...
-
-    @property
-    def unseen(self) -> str:
-        """What the file lacks that would give the names; empty where it lacks nothing."""
-        ...
-
-    def __contains__(self, name: object) -> bool:
-        """Whether it is one of the names."""
-        ...
-
-    def row(self, name: str) -> int:
-        """Return the position of a name; KeyError if there is none."""
-        ...
-
+__all__ = ["BinaryProbes"]
 
 T = TypeVar("T", bound=Named)
-T_contra = TypeVar("T_contra", contravariant=True)
 
-
-class Insight(Protocol[T_contra]):
-    """Knows more of names than what they stand for.
-
-    Attributes:
-        otherwise: what else may have become of a name that is not there, to end a sentence with.
-    """
-
-    otherwise: str
-
-    def remarks(self, content: T_contra, rows: NDArray[np.intp], /, *, exact: bool) -> Remarks:
-        """Return what is to be said of some rows, by their numbers among `rows`.
-
-        Args:
-            exact: the one row was asked for by its very name, so a longer look is worth it.
-        """
-        ...
-
-    def absent(self, content: T_contra, name: str, /) -> tuple[Verdict, Reason, str] | None:
-        """Return what to say of a name that the binary does not have; None where there is nothing to be said."""
-        ...
-
-
-class NoInsight:
-    """Knows nothing more; an `Insight` into anything."""
-
-    otherwise = ""
-
-    def remarks(self, _content: object, _rows: NDArray[np.intp], *, exact: bool) -> Remarks:
-        """Return nothing."""
-        del exact
-        return Remarks()
-
-    def absent(self, _content: object, _name: str) -> None:
-        """Return nothing."""
+_LAST: Final = "\U0010ffff"
+"""Not printable, so no name holds it, and those that begin alike are all before what they begin with and this."""
 
 
 class BinaryProbes(Generic[T]):
@@ -126,24 +59,25 @@ class BinaryProbes(Generic[T]):
         self._insight = insight
         self._by_path: dict[str, Examined[T]] = {}
 
-    def find(self, pattern: ProbePattern) -> Evidence:
-        """Return the rows of one pattern; see `Finder.find`."""
+    def find(self, patterns: Sequence[ProbePattern]) -> Answers:
+        """Return what patterns of one kind and one target name; see `KindFinder.find`."""
+        target = patterns[0].target
         try:
-            paths = self._targets.paths(pattern.target)
+            paths = self._targets.paths(target)
         except UnprobeableError as error:
-            return error.row(str(pattern))
-        several = has_wildcard(pattern.target) and paths != [pattern.target]
-        parts = [self._in_file(pattern, path, several=several) for path in paths]
-        found = [part for part in parts if len(part)]
-        if found:
-            return union(found)
-        if not paths:
-            detail = f"no file matches {pattern.target}"
-            return row(str(pattern), Verdict.MISSING, Reason.BINARY_MISSING, detail)
-        detail = (
-            f"none of the {len(paths)} files that match {pattern.target} is a binary with such a {self._what}"
-        )
-        return row(str(pattern), Verdict.MISSING, Reason.NOT_FOUND, detail)
+            return Answers.of(error.answers(patterns))
+        several = has_wildcard(target) and paths != [target]
+        found = Answers.together([self._in_file(patterns, path, several=several) for path in paths])
+        if paths:
+            reason = Reason.NOT_FOUND
+            detail = (
+                f"none of the {len(paths)} files that match {target} is a binary with such a {self._what}"
+            )
+        else:
+            reason, detail = Reason.BINARY_MISSING, f"no file matches {target}"
+        nothing = found.unanswered(len(patterns))
+        rows = ((number, str(patterns[number]), Verdict.MISSING, reason, detail) for number in nothing)
+        return Answers.together([found, Answers.of(rows)]) if nothing else found
 
     def points(self, names: Sequence[str]) -> list[Point | UnprobeableError]:
         """Return where probes are placed, examining their binaries if no pattern has yet; see `Finder.points`."""
@@ -177,74 +111,93 @@ class BinaryProbes(Generic[T]):
         self._by_path[examined.binary.path] = examined
         return examined
 
-    def _in_file(self, pattern: ProbePattern, path: str, *, several: bool) -> Evidence:
-        """Return the rows of one file.
+    def _in_file(self, patterns: Sequence[ProbePattern], path: str, *, several: bool) -> Answers:
+        """Return the answers of one file.
 
         Args:
             several: the target is a wildcard. It names what it can, so files that are no binaries, and binaries
-                without such a name, have no rows; a binary that cannot be examined has one under its own path.
+                without such a name, give no answers; a binary that cannot be examined gives them under its own path.
         """
-        text = f"{pattern.kind}:{path}:{pattern.name}" if several else str(pattern)
+        if several:
+            patterns = [attrs.evolve(pattern, target=path) for pattern in patterns]
         try:
             examined = self._examine(path)
         except UnprobeableError as error:
-            if several and error.reason in (Reason.NOT_ELF, Reason.BINARY_MISSING):
-                return union([])
-            return error.row(text)
-        content, prefix = examined.content, f"{pattern.kind}:{examined.binary.path}:"
-        exact = not self._is_wild(pattern, content)
-        found = self._matching(pattern, content)
-        if exact and not len(found):
-            absent = self._insight.absent(content, pattern.name)
-            if absent is not None:
-                return row(prefix + pattern.name, *absent)
-        remarks = self._insight.remarks(content, found, exact=exact)
-        names = [prefix + content.names[i] for i in found.tolist()]
-        standing = content.standings(pattern.kind)[found]
-        parts = [stated(names, standing, remarks), *self._gaps(pattern, text, examined)]
-        if not several and not any(map(len, parts)):
-            parts.append(self._not_found(pattern, text, examined))
-        return union(parts)
+            unfit = several and error.reason in (Reason.NOT_ELF, Reason.BINARY_MISSING)
+            return Answers.of([] if unfit else error.answers(patterns))
+        content, rows = examined.content, self._literal(patterns, examined.content)
+        asked, found = [np.flatnonzero(rows >= 0)], [rows[rows >= 0]]
+        lines: list[Answer] = []
+        for number in np.flatnonzero(rows < 0).tolist():
+            matching = _matching(patterns[number], content)
+            asked.append(np.full(len(matching), number))
+            found.append(matching)
+            lines += self._line(number, patterns[number], examined, nothing=not several and not len(matching))
+        at, inverse = np.unique(np.concatenate(found), return_inverse=True)
+        exact = np.zeros(len(at), np.bool_)
+        exact[inverse[: len(found[0])]] = True
+        prefix = f"{patterns[0].kind}:{examined.binary.path}:"
+        remarks = self._insight.remarks(content, at, exact)
+        names = [prefix + content.names[i] for i in at.tolist()]
+        known = stated(names, content.standings(patterns[0].kind)[at], remarks)
+        return Answers.together([known.answering(np.concatenate(asked), inverse), Answers.of(lines)])
 
-    def _matching(self, pattern: ProbePattern, content: T) -> NDArray[np.intp]:
-        """Return the positions of the names that a pattern means.
+    def _literal(self, patterns: Sequence[ProbePattern], content: T) -> NDArray[np.intp]:
+        """Return the position of the one name that each pattern means, -1 for one that means others, or none.
 
         A name that exists is meant literally: Go has functions called `main.(*Server).Close`.
         """
-        if not self._is_wild(pattern, content):
-            return np.array([content.row(pattern.name)] if pattern.name in content else [], np.intp)
-        return np.array(pattern.match_names(content.names), np.intp)
+        names = [pattern.name for pattern in patterns]
+        rows = content.rows(names)
+        rows[[number for number, name in enumerate(names) if name == self._everything]] = -1
+        return rows
 
-    def _is_wild(self, pattern: ProbePattern, content: T) -> bool:
-        """Whether a pattern means the names that it matches, and not one."""
-        return has_wildcard(pattern.name) and (
-            pattern.name == self._everything or pattern.name not in content
-        )
+    def _line(
+        self, number: int, pattern: ProbePattern, examined: Examined[T], *, nothing: bool
+    ) -> Iterator[Answer]:
+        """Yield an answer to a pattern that no name is literally, where it needs more than what it matches.
 
-    def _gaps(self, pattern: ProbePattern, text: str, examined: Examined[T]) -> Iterator[Evidence]:
-        """Yield rows under the pattern's text where it may mean what cannot be told."""
+        Args:
+            nothing: whether that it names nothing must be said.
+        """
         content, path = examined.content, examined.binary.path
+        if not has_wildcard(pattern.name):
+            absent = self._insight.absent(content, pattern.name)
+            if absent is not None:
+                yield number, f"{pattern.kind}:{path}:{pattern.name}", *absent
+                return
         everything = pattern.name == self._everything
-        if content.unseen and (everything or (not content.count and pattern.name not in content)):
-            yield row(text, Verdict.REFUSED, Reason.NO_SYMBOLS, f"{path} has {content.unseen}")
+        if content.unseen and (everything or not content.count):
+            detail = f"{path} has {content.unseen}"
+            yield number, str(pattern), Verdict.REFUSED, Reason.NO_SYMBOLS, detail
         elif content.unnameable and everything:
             detail = f"{content.unnameable} {self._what}s of {path} have names that no probe name can spell"
-            yield row(text, Verdict.EXCLUDED, Reason.NOT_FOUND, detail)
+            yield number, str(pattern), Verdict.EXCLUDED, Reason.NOT_FOUND, detail
+        elif nothing:
+            yield number, str(pattern), *self._not_found(pattern, examined)
 
-    def _not_found(self, pattern: ProbePattern, text: str, examined: Examined[T]) -> Evidence:
+    def _not_found(self, pattern: ProbePattern, examined: Examined[T]) -> tuple[Verdict, Reason, str]:
         content, path = examined.content, examined.binary.path
         wild = has_wildcard(pattern.name)
         near = "" if wild else self._suggestions.near(pattern.name, content.names)
         if content.unseen:
-            detail = f"{path} has {content.unseen}{near}"
-            return row(text, Verdict.REFUSED, Reason.NO_SYMBOLS, detail)
+            return Verdict.REFUSED, Reason.NO_SYMBOLS, f"{path} has {content.unseen}{near}"
         if not content.count:
             detail = f"{path} has no {self._what}s"
         elif wild:
             detail = f"none of the {content.count} {self._what}s of {path} matches {pattern.name}"
         else:
             detail = f"{path} has no {self._what} {pattern.name}{near or self._insight.otherwise}"
-        return row(text, Verdict.MISSING, Reason.NOT_FOUND, detail)
+        return Verdict.MISSING, Reason.NOT_FOUND, detail
+
+
+def _matching(pattern: ProbePattern, content: Named) -> NDArray[np.intp]:
+    """Return the positions of the names that a wildcard matches; only those that begin as it does are compared."""
+    beginning = before_wildcard(pattern.name)
+    if beginning == pattern.name:
+        return np.zeros(0, np.intp)
+    start, end = bisect_left(content.names, beginning), bisect_left(content.names, beginning + _LAST)
+    return np.array(pattern.match_names(content.names[start:end]), np.intp) + start
 
 
 def _taken_apart(name: str) -> tuple[str, str, str]:

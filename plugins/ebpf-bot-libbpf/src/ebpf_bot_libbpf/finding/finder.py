@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Protocol
 
 from ebpf_bot_core import Evidence, ProbeKind, ProbePattern, Reason, Verdict
+from ebpf_bot_libbpf.finding.answers import Answers
 from ebpf_bot_libbpf.finding.function_probes import FentryProbes, KprobeProbes
 from ebpf_bot_libbpf.finding.function_reader import DEBUG_ROOT
 from ebpf_bot_libbpf.finding.kernel_functions import KALLSYMS, KernelFunctions
 from ebpf_bot_libbpf.finding.kernel_names import BTF_ROOT
 from ebpf_bot_libbpf.finding.kernel_probes import RawTracepointProbes, SyscallProbes, TracepointProbes
-from ebpf_bot_libbpf.finding.refusals import UnprobeableError, union
+from ebpf_bot_libbpf.finding.refusals import UnprobeableError
 from ebpf_bot_libbpf.finding.software_probes import SoftwareProbes
 from ebpf_bot_libbpf.finding.suggestions import Suggestions
 from ebpf_bot_libbpf.finding.targets import Targets
@@ -27,8 +28,12 @@ __all__ = ["Finder", "KindFinder"]
 class KindFinder(Protocol):
     """Finds the probes of one kind, or of several that are alike. `Finder` has one for every kind."""
 
-    def find(self, pattern: ProbePattern) -> Evidence:
-        """Return the rows of one pattern, each probe once, at least one row; the host's state never raises."""
+    def find(self, patterns: Sequence[ProbePattern]) -> Answers:
+        """Return what patterns of one kind and one target name, numbered as they are given, each of them once.
+
+        Each is answered by at least one row; the host's state never raises. A plan may name every probe that there
+        is, so what takes long is done once for all of them.
+        """
         ...
 
     def points(self, names: Sequence[str]) -> Sequence[Point | UnprobeableError]:
@@ -84,7 +89,15 @@ class Finder:
         files are rows, never exceptions.
         """
         self._suggestions.renew()
-        return union([self._find(pattern) for pattern in dict.fromkeys(patterns)])
+        asked = list(dict.fromkeys(patterns))
+        alike: dict[tuple[ProbeKind, str], list[int]] = {}
+        for number, pattern in enumerate(asked):
+            alike.setdefault((pattern.kind, pattern.target), []).append(number)
+        parts = [
+            self._finders[kind].find([asked[number] for number in numbers]).numbered(numbers)
+            for (kind, _), numbers in alike.items()
+        ]
+        return Answers.together(parts).evidence()
 
     def points(self, names: Sequence[str]) -> list[Point | UnprobeableError]:
         """Return where probes are placed that `find` called pending, by their canonical names and in their order.
@@ -106,9 +119,6 @@ class Finder:
     def close(self) -> None:
         """Give back what is open. May be called twice."""
         self._tracefs.close()
-
-    def _find(self, pattern: ProbePattern) -> Evidence:
-        return self._finders[pattern.kind].find(pattern)
 
     def _points(self, kind: str, names: Sequence[str]) -> Sequence[Point | UnprobeableError]:
         finder = self._finders.get(kind)

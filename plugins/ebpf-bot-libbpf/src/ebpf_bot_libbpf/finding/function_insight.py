@@ -22,15 +22,14 @@ class FunctionInsight:
 
     otherwise = "; a static function may have been inlined everywhere, or left out"
 
-    def remarks(self, content: FunctionTable, rows: NDArray[np.intp], *, exact: bool) -> Remarks:
+    def remarks(self, content: FunctionTable, rows: NDArray[np.intp], exact: NDArray[np.bool_]) -> Remarks:
         """Return what is to be said of some functions, by their numbers among `rows`."""
         remarks = remarks_on(content, rows)
-        for number, row in enumerate(rows.tolist() if exact else ()):
-            if content.standing[row] == Standing.CODE:
-                inlined = content.inlining.of(content.names[row])
-                if inlined is not None and inlined.places:
-                    said = f"also inlined {_where(inlined)}: those runs are not seen"
-                    remarks.add(number, said, Reason.INLINED)
+        for number in np.flatnonzero(exact & (content.standing[rows] == Standing.CODE)).tolist():
+            inlined = content.inlining.of(content.names[rows[number]])
+            if inlined is not None and inlined.places:
+                said = f"also inlined {_where(inlined)}: those runs are not seen"
+                remarks.add(number, said, Reason.INLINED)
         return remarks
 
     def absent(self, content: FunctionTable, name: str) -> tuple[Verdict, Reason, str] | None:

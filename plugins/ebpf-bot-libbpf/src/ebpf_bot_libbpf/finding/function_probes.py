@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import abc
 import errno
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from ebpf_bot_core import Evidence, ProbeKind, ProbePattern, Reason, Verdict
+from ebpf_bot_core import ProbeKind, ProbePattern, Reason, Verdict
 from ebpf_bot_libbpf.features import try_fentry, try_kprobe_multi, try_program
 from ebpf_bot_libbpf.finding import btf
+from ebpf_bot_libbpf.finding.answers import Answers
 from ebpf_bot_libbpf.finding.kernel_functions import KernelFunctions
 from ebpf_bot_libbpf.finding.kernel_names import BTF_ROOT
-from ebpf_bot_libbpf.finding.refusals import UnprobeableError, row
+from ebpf_bot_libbpf.finding.refusals import UnprobeableError
 from ebpf_bot_libbpf.finding.suggestions import Suggestions
 from ebpf_bot_libbpf.kernel.kernel_error import ENOTSUPP
 from ebpf_bot_libbpf.kernel.perf_events import has_device
@@ -22,6 +23,9 @@ from ebpf_bot_libbpf.points import FentryPoint, KprobePoint
 from ebpf_bot_libbpf.privileges import Privileges
 
 __all__ = ["FentryProbes", "KprobeProbes"]
+
+_Said = tuple[str, Verdict, Reason, str]
+"""A probe, or the text of a pattern that names none, and what is known of it."""
 
 _NOT_THERE: Final = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, ENOTSUPP)
 
@@ -31,17 +35,18 @@ class _FunctionProbes(abc.ABC):
         self._functions = functions
         self._suggestions = suggestions
 
-    def find(self, pattern: ProbePattern) -> Evidence:
-        """Return the rows of one pattern; see `Finder.find`."""
+    def find(self, patterns: Sequence[ProbePattern]) -> Answers:
+        """Return what patterns of one kind name; see `KindFinder.find`."""
         try:
-            names = self._names()
+            names = sorted(self._names())
         except UnprobeableError as error:
-            return error.row(str(pattern))
-        listed = list(names)
-        found = sorted(listed[i] for i in pattern.match_names(listed))
-        if not found:
-            return self._none(pattern, listed)
-        return Evidence.stating([self._stated(f"{pattern.kind}:{name}", name) for name in found])
+            return Answers.of(error.answers(patterns))
+        known = frozenset(names)
+        return Answers.of(
+            (number, *said)
+            for number, pattern in enumerate(patterns)
+            for said in self._said(pattern, names, known)
+        )
 
     def points(self, names: Sequence[str]) -> list[KprobePoint | FentryPoint | UnprobeableError]:
         """Return what attaches probes; see `Finder.points`."""
@@ -53,22 +58,32 @@ class _FunctionProbes(abc.ABC):
         except UnprobeableError as error:
             return error.anew()
 
-    def _stated(self, probe: str, name: str) -> tuple[str, Verdict, Reason, str]:
+    def _said(self, pattern: ProbePattern, names: Sequence[str], known: Container[str]) -> Iterator[_Said]:
+        """Yield what is said of the functions that a pattern names, or of the pattern."""
+        if pattern.is_exact:
+            found = [pattern.name] if pattern.name in known else []
+        else:
+            found = [names[i] for i in pattern.match_names(names)]
+        for name in found:
+            yield self._stated(f"{pattern.kind}:{name}", name)
+        if not found:
+            yield str(pattern), *self._none(pattern, names)
+
+    def _stated(self, probe: str, name: str) -> _Said:
         refusal = self._refusal(name)
         if refusal is None:
             return probe, Verdict.PENDING, Reason.NOT_EXAMINED, ""
         return probe, refusal.verdict, refusal.reason, refusal.detail
 
-    def _none(self, pattern: ProbePattern, names: list[str]) -> Evidence:
+    def _none(self, pattern: ProbePattern, names: Sequence[str]) -> tuple[Verdict, Reason, str]:
         if not pattern.is_exact:
             detail = f"no function of this kernel that can be traced is called {pattern.name}"
-            return row(str(pattern), Verdict.MISSING, Reason.NOT_FOUND, detail)
+            return Verdict.MISSING, Reason.NOT_FOUND, detail
         if self._functions.addresses(pattern.name):
             detail = "the kernel keeps it from being traced (notrace, or code that tracing itself needs)"
-            return row(str(pattern), Verdict.REFUSED, Reason.ATTACH_FAILED, detail)
+            return Verdict.REFUSED, Reason.ATTACH_FAILED, detail
         why = self._functions.why_not(pattern.name) or self._suggestions.near(pattern.name, names)
-        detail = f"this kernel has no function {pattern.name}{why}"
-        return row(str(pattern), Verdict.MISSING, Reason.NOT_FOUND, detail)
+        return Verdict.MISSING, Reason.NOT_FOUND, f"this kernel has no function {pattern.name}{why}"
 
     @abc.abstractmethod
     def _point(self, name: str) -> KprobePoint | FentryPoint:
@@ -134,13 +149,11 @@ class FentryProbes(_FunctionProbes):
         super().__init__(functions, suggestions)
         self._file = btf_root / "vmlinux"
 
-    def find(self, pattern: ProbePattern) -> Evidence:
-        """Return the rows of one pattern; see `Finder.find`."""
-        described = pattern.name in self._ids
-        if pattern.is_exact and self._ids and not described and pattern.name in self._functions.traceable:
+    def _none(self, pattern: ProbePattern, names: Sequence[str]) -> tuple[Verdict, Reason, str]:
+        if pattern.name in self._functions.traceable and pattern.name not in self._ids:
             detail = "BTF does not describe it: it is a module's, or the compiler has changed its arguments; kprobe: needs no BTF"
-            return row(str(pattern), Verdict.REFUSED, Reason.NO_BTF, detail)
-        return super().find(pattern)
+            return Verdict.REFUSED, Reason.NO_BTF, detail
+        return super()._none(pattern, names)
 
     def _point(self, name: str) -> FentryPoint:
         kind, _, function = name.partition(":")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 
 import attrs
 import numpy as np
@@ -160,11 +161,16 @@ class FunctionTable:
     def __contains__(self, name: object) -> bool:
         return name in self._rows
 
+    def rows(self, names: Sequence[str]) -> NDArray[np.intp]:
+        """Return the row of each of some names, -1 for those that no symbol has."""
+        get = self._rows.get
+        return np.fromiter((get(name, -1) for name in names), np.intp, len(names))
+
     def row(self, name: str) -> int:
         """Return the row of `name`; KeyError if no symbol has it."""
         return self._rows[name]
 
-    @property
+    @cached_property
     def unseen(self) -> str:
         """What the file has instead of the names of all its functions, and where those would be; empty if it has all."""
         debug = ""
@@ -207,7 +213,7 @@ class FunctionTable:
         _, first = np.unique(self.offsets[found], return_index=True)
         return found[first]
 
-    @property
+    @cached_property
     def count(self) -> int:
         """How many names are those of functions defined here."""
         return int((self.standing >= Standing.ASTRAY).sum())

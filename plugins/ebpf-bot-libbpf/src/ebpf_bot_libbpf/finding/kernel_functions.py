@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import Counter
 from functools import cached_property
 from pathlib import Path
@@ -43,14 +44,31 @@ class KernelFunctions:
 
     def addresses(self, name: str) -> tuple[int, ...]:
         """Return the addresses of the functions of a name, ascending; 0 where we may not see them."""
-        wanted = name.encode()
-        return tuple(sorted(int(address, 16) for address, found in self._symbols if found == wanted))
+        return tuple(sorted(self._addresses.get(name.encode(), ())))
 
     def why_not(self, name: str) -> str:
         """Say of a name that is not there what became of it, as the end of a sentence; empty if unknown."""
         start = f"{name}.".encode()
-        clones = [other.decode("ascii", "replace") for _, other in self._symbols if other.startswith(start)]
-        return f": the compiler has made {' and '.join(clones[:3])} of it; probe that" if clones else ""
+        first = bisect_left(self._dotted, start)
+        clones = [
+            other.decode("ascii", "replace")
+            for other in self._dotted[first : first + 3]
+            if other.startswith(start)
+        ]
+        return f": the compiler has made {' and '.join(clones)} of it; probe that" if clones else ""
+
+    @cached_property
+    def _addresses(self) -> dict[bytes, list[int]]:
+        """Addresses by name."""
+        found: dict[bytes, list[int]] = {}
+        for address, name in self._symbols:
+            found.setdefault(name, []).append(int(address, 16))
+        return found
+
+    @cached_property
+    def _dotted(self) -> list[bytes]:
+        """The names with a dot, such as those of what the compiler has made of functions, ascending."""
+        return sorted(name for name in self._addresses if b"." in name)
 
     @cached_property
     def _symbols(self) -> list[tuple[bytes, bytes]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from ebpf_bot_core import Evidence, ProbePattern, ProbeTable, Reason, Verdict
+from ebpf_bot_core import ProbePattern, Reason, Verdict
+from ebpf_bot_libbpf.finding.answers import Answer, Answers
 from ebpf_bot_libbpf.finding.kernel_names import (
     BTF_ROOT,
     SYSCALL_MACHINES,
@@ -17,8 +18,9 @@ from ebpf_bot_libbpf.finding.kernel_names import (
     syscall_events,
     syscalls,
 )
-from ebpf_bot_libbpf.finding.refusals import UnprobeableError, row
+from ebpf_bot_libbpf.finding.refusals import UnprobeableError
 from ebpf_bot_libbpf.finding.suggestions import Suggestions
+from ebpf_bot_libbpf.finding.targets import has_wildcard
 from ebpf_bot_libbpf.finding.tracefs import Tracefs
 from ebpf_bot_libbpf.points import RawTracepointPoint, SyscallExitPoint, SyscallPoint, TracepointPoint
 
@@ -44,19 +46,21 @@ class TracepointProbes:
         self._raw = raw
         self._machine = machine or platform.machine()
 
-    def find(self, pattern: ProbePattern) -> Evidence:
-        """Return the rows of one pattern; see `Finder.find`."""
+    def find(self, patterns: Sequence[ProbePattern]) -> Answers:
+        """Return what patterns of this kind and one category name; see `KindFinder.find`."""
+        target = patterns[0].target
         try:
-            events = self._tracefs.events(pattern.target)
+            events = self._tracefs.events(target)
             if not events:
-                near = self._suggestions.near(pattern.target, self._tracefs.categories())
-                detail = f"this kernel has no tracepoints in {pattern.target}{near}"
-                return row(str(pattern), Verdict.MISSING, Reason.NOT_FOUND, detail)
+                near = self._suggestions.near(target, self._tracefs.categories())
+                detail = f"this kernel has no tracepoints in {target}{near}"
+                none = UnprobeableError(Verdict.MISSING, Reason.NOT_FOUND, detail)
+                return Answers.of(none.answers(patterns))
         except UnprobeableError as error:
-            return error.row(str(pattern))
+            return Answers.of(error.answers(patterns))
         names = [name for _, name in events]
-        found = [":".join(events[i]) for i in pattern.match_names(names)]
-        return _listed(pattern, found, names, f"tracepoint in {pattern.target}", self._suggestions)
+        categories = [category for category, _ in events]
+        return _listed(patterns, names, f"tracepoint in {target}", self._suggestions, categories)
 
     def points(self, names: Sequence[str]) -> list[TracepointPoint | UnprobeableError]:
         """Return what attaches probes; see `Finder.points`.
@@ -104,20 +108,15 @@ class RawTracepointProbes:
         self._tracefs = tracefs
         self._btf_root = btf_root
 
-    def find(self, pattern: ProbePattern) -> Evidence:
-        """Return the rows of one pattern; see `Finder.find`."""
+    def find(self, patterns: Sequence[ProbePattern]) -> Answers:
+        """Return what patterns of this kind name; see `KindFinder.find`."""
         try:
             names = self._names
         except UnprobeableError as error:
             detail = f"the kernel has no BTF to list its tracepoints, and {error.detail.partition(';')[0]}"
-            return row(str(pattern), Verdict.REFUSED, Reason.NO_BTF, detail)
-        return _listed(
-            pattern,
-            [names[i] for i in pattern.match_names(names)],
-            names,
-            "raw tracepoint",
-            self._suggestions,
-        )
+            no_btf = UnprobeableError(Verdict.REFUSED, Reason.NO_BTF, detail)
+            return Answers.of(no_btf.answers(patterns))
+        return _listed(patterns, names, "raw tracepoint", self._suggestions)
 
     def points(self, names: Sequence[str]) -> list[RawTracepointPoint]:
         """Return what attaches probes; see `Finder.points`."""
@@ -148,15 +147,13 @@ class SyscallProbes:
         self._suggestions = suggestions
         self._machine = machine or platform.machine()
 
-    def find(self, pattern: ProbePattern) -> Evidence:
-        """Return the rows of one pattern; see `Finder.find`."""
+    def find(self, patterns: Sequence[ProbePattern]) -> Answers:
+        """Return what patterns of this kind name; see `KindFinder.find`."""
         if self._machine not in SYSCALL_MACHINES:
             detail = f"the numbers of the syscalls of {self._machine} machines are not known"
-            return row(str(pattern), Verdict.REFUSED, Reason.NO_BACKEND, detail)
-        names = list(self._numbers)
-        return _listed(
-            pattern, [names[i] for i in pattern.match_names(names)], names, "syscall", self._suggestions
-        )
+            unknown = UnprobeableError(Verdict.REFUSED, Reason.NO_BACKEND, detail)
+            return Answers.of(unknown.answers(patterns))
+        return _listed(patterns, list(self._numbers), "syscall", self._suggestions)
 
     def points(self, names: Sequence[str]) -> list[SyscallPoint | UnprobeableError]:
         """Return the numbers of syscalls; see `Finder.points`."""
@@ -173,11 +170,33 @@ class SyscallProbes:
 
 
 def _listed(
-    pattern: ProbePattern, found: Sequence[str], names: Sequence[str], what: str, suggestions: Suggestions
-) -> Evidence:
-    """Return the pending rows `KIND:FOUND`, or one that says that there is no such `what`."""
-    if found:
-        return Evidence.pending(ProbeTable(tuple(f"{pattern.kind}:{name}" for name in found)))
-    near = suggestions.near(pattern.name, names) if pattern.is_exact else ""
-    detail = f"there is no {what} called {pattern.name}{near}"
-    return row(str(pattern), Verdict.MISSING, Reason.NOT_FOUND, detail)
+    patterns: Sequence[ProbePattern],
+    names: Sequence[str],
+    what: str,
+    suggestions: Suggestions,
+    categories: Sequence[str] = (),
+) -> Answers:
+    """Return the pending rows `KIND:NAME`, and for each pattern that names none that there is no such `what`.
+
+    Args:
+        categories: those of the names, where the names of probes have them: `KIND:CATEGORY:NAME`.
+    """
+    prefix = [f"{patterns[0].kind}:{category}:" for category in categories] or [f"{patterns[0].kind}:"] * len(
+        names
+    )
+    rows: dict[str, list[int]] = {}
+    for row, name in enumerate(names):
+        rows.setdefault(name, []).append(row)
+
+    def said() -> Iterator[Answer]:
+        for number, pattern in enumerate(patterns):
+            exact = not has_wildcard(pattern.name)
+            found = rows.get(pattern.name, []) if exact else pattern.match_names(names)
+            for row in found:
+                yield number, prefix[row] + names[row], Verdict.PENDING, Reason.NOT_EXAMINED, ""
+            if not found:
+                near = suggestions.near(pattern.name, names) if pattern.is_exact else ""
+                detail = f"there is no {what} called {pattern.name}{near}"
+                yield number, str(pattern), Verdict.MISSING, Reason.NOT_FOUND, detail
+
+    return Answers.of(said())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import attrs
 
-from ebpf_bot_core import Evidence, ProbeKind, ProbePattern, ProbeTable, Reason, Verdict
-from ebpf_bot_libbpf.finding.refusals import UnprobeableError, row
+from ebpf_bot_core import ProbeKind, ProbePattern, Reason, Verdict
+from ebpf_bot_libbpf.finding.answers import Answers
+from ebpf_bot_libbpf.finding.refusals import UnprobeableError
 from ebpf_bot_libbpf.finding.suggestions import Suggestions
 from ebpf_bot_libbpf.points import SoftwarePoint
 
@@ -52,20 +53,29 @@ class SoftwareProbes:
     def __init__(self, suggestions: Suggestions) -> None:
         self._suggestions = suggestions
 
-    def find(self, pattern: ProbePattern) -> Evidence:
-        """Return the rows of one pattern; see `Finder.find`."""
+    def find(self, patterns: Sequence[ProbePattern]) -> Answers:
+        """Return what patterns of this kind name; see `KindFinder.find`."""
+        return Answers.of(
+            (number, *said) for number, pattern in enumerate(patterns) for said in self._said(pattern)
+        )
+
+    def _said(self, pattern: ProbePattern) -> Iterator[tuple[str, Verdict, Reason, str]]:
+        """Yield what is said of the probes that a pattern names, or of the pattern."""
         event, colon, period = pattern.name.partition(":")
         if colon and not _is_period(period):
             detail = f"{period!r} is no period: write how many events a sample stands for"
-            return row(str(pattern), Verdict.MISSING, Reason.NOT_FOUND, detail)
+            yield str(pattern), Verdict.MISSING, Reason.NOT_FOUND, detail
+            return
         names = list(_EVENTS)
         matching = ProbePattern(ProbeKind.SOFTWARE, "", _ALIASES.get(event, event)).match_names(names)
         if not matching:
             near = self._suggestions.near(event, [*names, *_ALIASES])
             detail = f"there is no software event called {event}{near}"
-            return row(str(pattern), Verdict.MISSING, Reason.NOT_FOUND, detail)
-        found = [(names[i], int(period) if colon else _EVENTS[names[i]].period) for i in matching]
-        return Evidence.pending(ProbeTable(tuple(f"{pattern.kind}:{name}:{each}" for name, each in found)))
+            yield str(pattern), Verdict.MISSING, Reason.NOT_FOUND, detail
+            return
+        for name in (names[i] for i in matching):
+            each = int(period) if colon else _EVENTS[name].period
+            yield f"{pattern.kind}:{name}:{each}", Verdict.PENDING, Reason.NOT_EXAMINED, ""
 
     def points(self, names: Sequence[str]) -> list[SoftwarePoint | UnprobeableError]:
         """Return what attaches probes; see `Finder.points`."""

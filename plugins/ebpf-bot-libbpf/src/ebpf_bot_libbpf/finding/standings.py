@@ -10,7 +10,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from ebpf_bot_core import Evidence, ProbeTable, Reason, Verdict
+from ebpf_bot_core import Reason, Verdict
+from ebpf_bot_libbpf.finding.answers import Answers
 
 __all__ = ["Remarks", "Standing", "stated"]
 
@@ -133,18 +134,15 @@ class Remarks:
                 details[number] = f"{details[number]}; {detail}" if number in details else detail
 
 
-def stated(probes: Sequence[str], standing: NDArray[np.uint8], remarks: Remarks) -> Evidence:
-    """Return a row for each of some probes, each given once, that says what its `Standing` means.
+def stated(probes: Sequence[str], standing: NDArray[np.uint8], remarks: Remarks) -> Answers:
+    """Return for each of some probes, as if the pattern 0 had named it, what its `Standing` means.
 
     Args:
         remarks: what else is to be said of those of `CODE`.
     """
-    evidence = Evidence.pending(ProbeTable(tuple(probes)))
-    evidence.columns["verdict"] = _VERDICT[standing]
-    evidence.columns["reason"] = _REASON[standing]
-    for i in np.flatnonzero(standing != Standing.CODE).tolist():
-        evidence.details[i] = _DETAIL[standing[i]]
-    evidence.details.update(remarks.details)
-    for i, reason in remarks.silence.items():
-        evidence.columns["reason"][i] = reason
-    return evidence
+    reason = _REASON[standing]
+    details = {row: _DETAIL[standing[row]] for row in np.flatnonzero(standing != Standing.CODE).tolist()}
+    for row, silence in remarks.silence.items():
+        reason[row] = silence
+    asked = np.zeros(len(probes), np.intp)
+    return Answers(asked, probes, _VERDICT[standing], reason, details | remarks.details)

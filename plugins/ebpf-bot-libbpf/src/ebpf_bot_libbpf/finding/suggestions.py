@@ -11,6 +11,8 @@ __all__ = ["Suggestions"]
 
 _BUDGET: Final = 200_000
 """Names compared in one search for probes, half a second: a courtesy must not outlast the answer."""
+_LOOKED_OVER: Final = 10
+"""Names whose length is looked at in the time of one comparison."""
 _MAX_WORD: Final = 100
 """Comparing two words takes time in the product of their lengths."""
 
@@ -27,10 +29,11 @@ class Suggestions:
 
     def near(self, word: str, names: Iterable[str]) -> str:
         """Return `; did you mean 'X' or 'Y'?` to end a sentence with, empty where no name is near `word`."""
-        if len(word) > _MAX_WORD:
+        if len(word) > _MAX_WORD or self._left <= 0:
             return ""
-        alike = (name for name in dict.fromkeys(names) if abs(len(name) - len(word)) <= 2 + len(word) // 4)
+        known = dict.fromkeys(names)
+        alike = (name for name in known if abs(len(name) - len(word)) <= 2 + len(word) // 4)
         compared = list(itertools.islice(alike, self._left))
-        self._left -= len(compared)
+        self._left -= len(compared) + len(known) // _LOOKED_OVER
         near = difflib.get_close_matches(word, compared, n=3, cutoff=0.7)
         return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""

@@ -21,8 +21,9 @@ from ebpf_bot_libbpf.finding.refusals import UnprobeableError
 from ebpf_bot_libbpf.finding.suggestions import Suggestions
 from ebpf_bot_libbpf.rooted import canonical, within_root
 
-__all__ = ["Targets", "has_wildcard"]
+__all__ = ["Targets", "before_wildcard", "has_wildcard"]
 
+_WILDCARD: Final = re.compile(r"[*?\[]")
 _LDCONFIG: Final = ("/sbin/ldconfig", "/usr/sbin/ldconfig")
 """Not in the PATH of ordinary users."""
 _LDCONFIG_SECONDS: Final = 10
@@ -40,7 +41,12 @@ _MAX_PATHS: Final = 10_000
 
 def has_wildcard(text: str) -> bool:
     """Whether `text` holds `*`, `?` or `[`."""
-    return any(char in text for char in "*?[")
+    return _WILDCARD.search(text) is not None
+
+
+def before_wildcard(text: str) -> str:
+    """Return what is before the first `*`, `?` or `[`; all of it where there is none."""
+    return _WILDCARD.split(text, maxsplit=1)[0]
 
 
 class Targets:

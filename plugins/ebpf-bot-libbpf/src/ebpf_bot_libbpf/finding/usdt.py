@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from ebpf_bot_core import ProbeKind
 from ebpf_bot_libbpf.finding.binaries import Binaries, Examined
-from ebpf_bot_libbpf.finding.binary_probes import BinaryProbes, NoInsight
+from ebpf_bot_libbpf.finding.binary_probes import BinaryProbes
+from ebpf_bot_libbpf.finding.insight import NoInsight
 from ebpf_bot_libbpf.finding.suggestions import Suggestions
 from ebpf_bot_libbpf.finding.targets import Targets
 from ebpf_bot_libbpf.finding.usdt_table import UsdtTable, read_usdt

@@ -14,7 +14,7 @@ attached, and programs may ask it whether to prepare the arguments, or whether t
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import attrs
@@ -69,12 +69,10 @@ class UsdtTable:
     def _number(self) -> dict[str, int]:
         return {name: row for row, name in enumerate(self.names)}
 
-    def __contains__(self, name: object) -> bool:
-        return name in self._rows
-
-    def row(self, name: str) -> int:
-        """Return the row of `name`; KeyError if there is none."""
-        return self._rows[name]
+    def rows(self, names: Sequence[str]) -> NDArray[np.intp]:
+        """Return the row of each of some names, -1 for those that are not there."""
+        get = self._rows.get
+        return np.fromiter((get(name, -1) for name in names), np.intp, len(names))
 
     def standings(self, _: ProbeKind) -> NDArray[np.uint8]:
         """Return the `Standing` of each name."""
