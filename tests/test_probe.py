@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 
 import numpy as np
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from ebpf_bot_core import PatternError, ProbeKind, ProbePattern, ProbeTable
+from ebpf_bot_core import PatternError, ProbeKind, ProbePattern, ProbeTable, probe
 
 KINDS = st.sampled_from(ProbeKind)
 WORDS = st.text("abcxyz_019.", min_size=1, max_size=8)
@@ -206,3 +207,24 @@ def test_a_table_does_not_guess_what_it_does_not_hold() -> None:
         table.positions(["a", "c"])
     assert "c" not in table
     assert table.positions([]).dtype == np.intp
+
+
+@given(
+    st.builds(
+        "{}:{}:{}".format,
+        st.sampled_from(["uprobe", "uretprobe", "usdt", "uprob"]),
+        st.text(st.sampled_from("/a:b[]*\\ \x7f\né0x+")),
+        st.text(st.sampled_from("a0x1f+*?[].$@:_\né")),
+    )
+)
+def test_the_usual_patterns_are_read_as_all_others_are(text: str) -> None:
+    def read() -> ProbePattern | str:
+        try:
+            return ProbePattern.parse(text)
+        except PatternError as error:
+            return f"{error.message} {error.hint}"
+
+    shortly = read()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probe, "_USUAL", re.compile(r"(?!)"))
+        assert read() == shortly

@@ -132,8 +132,9 @@ class UnifiedPipeline:
         if self._bot is not None:
             return
         self._started_ns = time.monotonic_ns()
-        found = [(each.priority, self._stages.injector.find(each.probes)) for each in self.plan.expect]
-        self._bot = CoverageBot(found)
+        self._bot = CoverageBot(
+            [(each.priority, self._stages.injector.find(each.probes)) for each in self.plan.expect]
+        )
         self._run = Run.begin(
             backend=self._stages.backend,
             plan_name=self.plan.name,

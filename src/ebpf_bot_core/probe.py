@@ -5,7 +5,9 @@ from __future__ import annotations
 import enum
 import fnmatch
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import Final, overload
 
 import attrs
@@ -62,6 +64,9 @@ _FORMS: Final = {
     ProbeKind.SYSCALL: "syscall:NAME",
 }
 _IN_BINARY: Final = frozenset({ProbeKind.UPROBE, ProbeKind.URETPROBE, ProbeKind.USDT})
+_USUAL: Final = re.compile(r"(uprobe|uretprobe):([ -Z\\\]-~]+):([A-Za-z_*?][\w.$@*?]*)", re.ASCII)
+"""Patterns that need no closer look: ASCII without a bracket, and a name that can be no address. Plans name a million."""
+_OF_WORD: Final = {kind.value: kind for kind in ProbeKind}
 
 
 @attrs.frozen
@@ -87,6 +92,9 @@ class ProbePattern:
         Raises:
             PatternError: naming the text, the form it should have, and the nearest known kind.
         """
+        usual = _USUAL.fullmatch(text) if len(text) <= _MAX_LENGTH else None
+        if usual is not None:
+            return cls(_OF_WORD[usual[1]], sys.intern(usual[2]), usual[3])
         shown = text if len(text) <= 120 else text[:117] + "..."  # noqa: PLR2004 - one terminal line
         if len(text) > _MAX_LENGTH or not text.isprintable():
             raise PatternError(
@@ -171,14 +179,15 @@ class ProbeTable(Sequence[str]):
     """
 
     names: tuple[str, ...]
-    _index: dict[str, int] = attrs.field(init=False, repr=False)
 
-    @_index.default
-    def _number(self) -> dict[str, int]:
-        index = {name: i for i, name in enumerate(self.names)}
-        if len(index) != len(self.names):
+    def __attrs_post_init__(self) -> None:
+        if len(set(self.names)) != len(self.names):
             raise ValueError("a probe stands in the table twice")
-        return index
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        """Made when it is first needed: of a million probes it takes 100 MiB, and most runs go by numbers alone."""
+        return {name: i for i, name in enumerate(self.names)}
 
     @classmethod
     def of(cls, names: Iterable[str]) -> ProbeTable:
@@ -207,5 +216,7 @@ class ProbeTable(Sequence[str]):
 
     def positions(self, names: Sequence[str]) -> NDArray[np.intp]:
         """Return the index of each of `names`, shape (len(names),); KeyError if one is not in the table."""
+        if names is self.names:
+            return np.arange(len(names))
         index = self._index
         return np.fromiter((index[name] for name in names), np.intp, len(names))

@@ -46,7 +46,8 @@ def _listing(wanted: Any) -> Callable[[object, Any], tuple[Any, ...]]:
     def read(value: object, _: Any) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple):
             raise TypeError(f"expected a list, not {value!r}")
-        return tuple(converter.structure(item, member) for item in value)
+        read_member = converter.get_structure_hook(member)
+        return tuple([read_member(item, member) for item in value])
 
     return read
 

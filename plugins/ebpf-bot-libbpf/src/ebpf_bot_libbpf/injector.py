@@ -49,13 +49,15 @@ class LibbpfInjector:
             BackendError: the kernel lacks something, or does not let us; the hint says what to do.
             PlanError: the option `strings` names something that this table does not have.
         """
-        found = self._finder.points(probes.names)
-        points = [None if isinstance(point, BackendError) else point for point in found]
+        points = [
+            None if isinstance(point, BackendError) else point for point in self._finder.points(probes.names)
+        ]
         sites = Sites.of(points, mode)
         covers_command = scope is Scope.COMMAND
         try:
             self._features = self._features or Features.here()
             programs, source = self._load(probes, points, sites, scope, mode, keep=keep)
+            del points  # of a million probes they take 170 MiB
             return LibbpfInjection(
                 probes,
                 sites,

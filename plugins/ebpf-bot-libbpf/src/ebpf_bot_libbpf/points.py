@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Binary:
     """One ELF file as it was when it was examined.
 
@@ -66,7 +66,7 @@ class FunctionPoint:
     @property
     def moved(self) -> int:
         """By how many bytes at most the sites are behind their entries; 0 where an entry cannot be probed itself."""
-        if len(self.sites) != len(self.offsets):
+        if self.sites is self.offsets or len(self.sites) != len(self.offsets):
             return 0
         return max(site - entry for site, entry in zip(self.sites, self.offsets, strict=True))
 

@@ -112,30 +112,35 @@ class Sites:
         Args:
             mode: functions are counted where a hit costs least, but their arguments are only at their entries.
         """
-        wanted: dict[CodeKind | KernelKind, list[tuple[int, Key]]] = {}
+        wanted: dict[CodeKind | KernelKind, tuple[list[int], list[Key]]] = {}
         for row, point in enumerate(points):
             if point is not None:
                 kind, keys = _kind_and_keys(point, mode)
-                wanted.setdefault(kind, []).extend((row, key) for key in keys)
+                rows, members = wanted.setdefault(kind, ([], []))
+                rows += [row] * len(keys)
+                members += keys
         semaphores = _semaphores(points)
         groups = []
-        pairs: list[tuple[int, int]] = []
+        pair_row, pair_site = [np.zeros(0, np.intp)], [np.zeros(0, np.intp)]
         first = _FIRST
-        for kind, members in wanted.items():
+        for kind, (rows, members) in wanted.items():
             numbers: dict[Key, int] = {}
-            pairs += [(row, numbers.setdefault(key, first + len(numbers))) for row, key in members]
+            for key in members:
+                numbers.setdefault(key, first + len(numbers))
+            pair_row.append(np.array(rows, np.intp))
+            pair_site.append(np.fromiter((numbers[key] for key in members), np.intp, len(members)))
             known = semaphores.get(kind.binary, {}) if isinstance(kind, CodeKind) else {}
             held = {key: known[key] for key in known.keys() & numbers.keys()}
             groups.append(SiteGroup(kind, first, tuple(numbers), held))
             first += len(numbers)
-        pairs.sort()
         binaries = dict.fromkeys(kind.binary for kind in wanted if isinstance(kind, CodeKind))
         number_of = {binary: i for i, binary in enumerate(binaries)}
-        joined = np.array(pairs, np.intp).reshape(-1, 2)
+        every_row, every_site = np.concatenate(pair_row), np.concatenate(pair_site)
+        order = np.lexsort((every_site, every_row))
         return cls(
             tuple(groups),
-            joined[:, 0].copy(),
-            joined[:, 1].copy(),
+            every_row[order],
+            every_site[order],
             tuple(number_of),
             np.array(
                 [number_of[p.binary] if isinstance(p, FunctionPoint | UsdtPoint) else -1 for p in points],
@@ -174,8 +179,11 @@ def _semaphores(points: Sequence[Point | None]) -> dict[Binary, dict[Key, int]]:
 
 
 def _behind_entry(points: Sequence[Point | None]) -> dict[int, int]:
-    moved = {row: point.moved for row, point in enumerate(points) if isinstance(point, FunctionPoint)}
-    return {row: distance for row, distance in moved.items() if distance}
+    return {
+        row: distance
+        for row, point in enumerate(points)
+        if isinstance(point, FunctionPoint) and (distance := point.moved)
+    }
 
 
 def _kind_and_keys(point: Point, mode: Mode) -> tuple[CodeKind | KernelKind, tuple[Key, ...]]:

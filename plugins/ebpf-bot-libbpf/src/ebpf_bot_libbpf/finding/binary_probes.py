@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Generic, TypeVar
@@ -14,6 +15,7 @@ from ebpf_bot_core import ProbeKind, ProbePattern, Reason, Verdict
 from ebpf_bot_libbpf.finding.answers import Answer, Answers
 from ebpf_bot_libbpf.finding.binaries import Binaries, Examined
 from ebpf_bot_libbpf.finding.insight import Insight, Named
+from ebpf_bot_libbpf.finding.placed import Placed, in_order
 from ebpf_bot_libbpf.finding.refusals import UnprobeableError
 from ebpf_bot_libbpf.finding.standings import stated
 from ebpf_bot_libbpf.finding.suggestions import Suggestions
@@ -79,16 +81,20 @@ class BinaryProbes(Generic[T]):
         rows = ((number, str(patterns[number]), Verdict.MISSING, reason, detail) for number in nothing)
         return Answers.together([found, Answers.of(rows)]) if nothing else found
 
-    def points(self, names: Sequence[str]) -> list[Point | UnprobeableError]:
+    def points(self, names: Sequence[str]) -> list[Placed]:
         """Return where probes are placed, examining their binaries if no pattern has yet; see `Finder.points`."""
-        where: dict[tuple[str, str], list[str]] = {}
-        for name in names:
+        where: dict[tuple[str, str], tuple[array[int], list[str]]] = {}
+        for number, name in enumerate(names):
             kind, path, within = _taken_apart(name)
-            where.setdefault((kind, path), []).append(within)
-        found = {key: iter(self._points_in(*key, wanted)) for key, wanted in where.items()}
-        return [next(found[_taken_apart(name)[:2]]) for name in names]
+            numbers, wanted = where.setdefault((kind, path), (array("q"), []))
+            numbers.append(number)
+            wanted.append(within)
+        return in_order(
+            len(names),
+            ((numbers, self._points_in(*key, wanted)) for key, (numbers, wanted) in where.items()),
+        )
 
-    def _points_in(self, kind: str, path: str, names: Sequence[str]) -> Sequence[Point | UnprobeableError]:
+    def _points_in(self, kind: str, path: str, names: Sequence[str]) -> Sequence[Placed]:
         """Return the points of some probes of one kind in one binary."""
         if not path.startswith("/"):
             detail = f"{kind}:{path}:{names[0]} is not the name of a probe"

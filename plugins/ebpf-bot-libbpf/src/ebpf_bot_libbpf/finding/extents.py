@@ -69,10 +69,11 @@ class Extents:
 
 def _cold(symbols: Symbols, known: NDArray[np.bool_], row: NDArray[np.intp]) -> NDArray[np.intp]:
     """Return which functions have which parts elsewhere, told by their names."""
-    number_of = {name: i for i, name in enumerate(symbols.names)}
-    parts = {i: number_of.get(name.partition(_COLD)[0], -1) for name, i in number_of.items() if _COLD in name}
-    if not parts:
+    split = [i for i, name in enumerate(symbols.names) if _COLD in name]
+    if not split:
         return np.zeros((0, 2), np.intp)
+    number_of = {name: i for i, name in enumerate(symbols.names)}
+    parts = {i: number_of.get(symbols.names[i].partition(_COLD)[0], -1) for i in split}
     name = symbols.name[known]
     pairs = [
         (whole, part)

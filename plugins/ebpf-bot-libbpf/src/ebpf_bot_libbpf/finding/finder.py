@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +14,7 @@ from ebpf_bot_libbpf.finding.function_reader import DEBUG_ROOT
 from ebpf_bot_libbpf.finding.kernel_functions import KALLSYMS, KernelFunctions
 from ebpf_bot_libbpf.finding.kernel_names import BTF_ROOT
 from ebpf_bot_libbpf.finding.kernel_probes import RawTracepointProbes, SyscallProbes, TracepointProbes
+from ebpf_bot_libbpf.finding.placed import Placed, in_order
 from ebpf_bot_libbpf.finding.refusals import UnprobeableError
 from ebpf_bot_libbpf.finding.software_probes import SoftwareProbes
 from ebpf_bot_libbpf.finding.suggestions import Suggestions
@@ -20,7 +22,6 @@ from ebpf_bot_libbpf.finding.targets import Targets
 from ebpf_bot_libbpf.finding.tracefs import Tracefs
 from ebpf_bot_libbpf.finding.uprobes import function_probes
 from ebpf_bot_libbpf.finding.usdt import usdt_probes
-from ebpf_bot_libbpf.points import Point
 
 __all__ = ["Finder", "KindFinder"]
 
@@ -36,7 +37,7 @@ class KindFinder(Protocol):
         """
         ...
 
-    def points(self, names: Sequence[str]) -> Sequence[Point | UnprobeableError]:
+    def points(self, names: Sequence[str]) -> Sequence[Placed]:
         """Return the points of the canonical names of probes, in their order; see `Finder.points`."""
         ...
 
@@ -99,18 +100,21 @@ class Finder:
         ]
         return Answers.together(parts).evidence()
 
-    def points(self, names: Sequence[str]) -> list[Point | UnprobeableError]:
+    def points(self, names: Sequence[str]) -> list[Placed]:
         """Return where probes are placed that `find` called pending, by their canonical names and in their order.
 
         What was found before is not read again, so a binary is described as it was when it was found. In the place
         of a name that is of no probe that can be placed, the error says why. Many names take much less time
         together than one by one.
         """
-        of_kind: dict[str, list[str]] = {}
-        for name in names:
-            of_kind.setdefault(name.partition(":")[0], []).append(name)
-        found = {kind: iter(self._points(kind, wanted)) for kind, wanted in of_kind.items()}
-        return [next(found[name.partition(":")[0]]) for name in names]
+        of_kind: dict[str, array[int]] = {}
+        for number, name in enumerate(names):
+            of_kind.setdefault(name.partition(":")[0], array("q")).append(number)
+        parts = (
+            (numbers, self._points(kind, [names[number] for number in numbers]))
+            for kind, numbers in of_kind.items()
+        )
+        return in_order(len(names), parts)
 
     def tracepoint_format(self, category: str, name: str) -> str:
         """Return what tracefs says of a tracepoint's record; UnprobeableError where it cannot be read."""
@@ -120,7 +124,7 @@ class Finder:
         """Give back what is open. May be called twice."""
         self._tracefs.close()
 
-    def _points(self, kind: str, names: Sequence[str]) -> Sequence[Point | UnprobeableError]:
+    def _points(self, kind: str, names: Sequence[str]) -> Sequence[Placed]:
         finder = self._finders.get(kind)
         if finder is None:
             detail = f"libbpf does not serve {kind}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
@@ -81,11 +82,6 @@ class FunctionTable:
     families: Mapping[str, Family]
     inlining: Inlining
     stripped: Stripped | None
-    _rows: dict[str, int] = attrs.field(init=False, repr=False)
-
-    @_rows.default
-    def _number(self) -> dict[str, int]:
-        return {name: row for row, name in enumerate(self.names)}
 
     @classmethod
     def of(
@@ -158,17 +154,24 @@ class FunctionTable:
             stripped=stripped,
         )
 
-    def __contains__(self, name: object) -> bool:
-        return name in self._rows
+    def __contains__(self, name: str) -> bool:
+        return self._place(name) >= 0
 
     def rows(self, names: Sequence[str]) -> NDArray[np.intp]:
         """Return the row of each of some names, -1 for those that no symbol has."""
-        get = self._rows.get
-        return np.fromiter((get(name, -1) for name in names), np.intp, len(names))
+        return np.fromiter(map(self._place, names), np.intp, len(names))
 
     def row(self, name: str) -> int:
         """Return the row of `name`; KeyError if no symbol has it."""
-        return self._rows[name]
+        row = self._place(name)
+        if row < 0:
+            raise KeyError(name)
+        return row
+
+    def _place(self, name: str) -> int:
+        """Return the row of `name`, -1 if no symbol has it; a dict of a million names would take 100 MiB."""
+        row = bisect_left(self.names, name)
+        return row if row < len(self.names) and self.names[row] == name else -1
 
     @cached_property
     def unseen(self) -> str:
@@ -188,7 +191,7 @@ class FunctionTable:
         """Return the `Standing` of each name for probes of one kind, shape (len(names),)."""
         return self.entry_standing if kind is ProbeKind.URETPROBE else self.standing
 
-    def entries(self, name: str) -> NDArray[np.intp]:
+    def entries(self, name: str) -> Sequence[int]:
         """Return which of `offsets` are those of `name`, ascending by offset and each offset once.
 
         A call of one of its copies is a call of the function, so their places are its own. Its parts, which it calls
@@ -196,22 +199,22 @@ class FunctionTable:
         """
         family = self.families.get(name)
         if family is None:
-            row = self._rows.get(name)
-            return np.arange(0) if row is None else np.arange(self.starts[row], self.starts[row + 1])
-        own = self._places(name, *family.copies)
-        return own if len(own) else self._places(*family.parts)
+            row = self._place(name)
+            return () if row < 0 else range(int(self.starts[row]), int(self.starts[row + 1]))
+        return self._places(name, *family.copies) or self._places(*family.parts)
 
     def offset_count(self, name: str) -> int:
         """Return at how many places the symbols of exactly this name can be probed."""
-        row = self._rows[name]
+        row = self.row(name)
         return int(self.starts[row + 1] - self.starts[row])
 
-    def _places(self, *names: str) -> NDArray[np.intp]:
-        rows = [self._rows[name] for name in names if name in self._rows]
+    def _places(self, *names: str) -> list[int]:
+        rows = [row for row in map(self._place, names) if row >= 0]
         positions = [np.arange(self.starts[row], self.starts[row + 1]) for row in rows]
         found = np.concatenate([np.zeros(0, np.intp), *positions])
         _, first = np.unique(self.offsets[found], return_index=True)
-        return found[first]
+        places: list[int] = found[first].tolist()
+        return places
 
     @cached_property
     def count(self) -> int:

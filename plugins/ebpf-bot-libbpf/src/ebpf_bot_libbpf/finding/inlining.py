@@ -67,8 +67,11 @@ class Inlining:
         self._debug_files = debug_files
         self._units: list[Unit] = []
         self._starts: list[int] = []
-        self._read: dict[int, UnitContent] = {}
+        self._read: set[int] = set()
         self._functions: dict[int, Function] = {}
+        self._named: dict[bytes, list[int]] = {}
+        self._instances: dict[int, list[int]] = {}
+        self._inlined: dict[int, list[tuple[int, int]]] = {}
         self._budget = _BUDGET
         self._searched = _SEARCHED
 
@@ -78,9 +81,11 @@ class Inlining:
         Nothing is known without debug information, where it is damaged, larger than the limits above, compressed in
         another way than by zlib, or in another file still (`.dwo`, dwz).
         """
+        if self._data is None or self._searched < 0:
+            return None  # as for most binaries, of which a plan may name a million functions
         try:
             with damage_refused(self._path):
-                return self._look_up(self._data, name.encode()) if self._data else None
+                return self._look_up(self._data, name.encode())
         except UnprobeableError:
             return None
 
@@ -105,7 +110,7 @@ class Inlining:
     def _look_up(self, data: DebugData, name: bytes) -> Inlined | None:
         if not self._read_all(data, self._mentioning(data, name)):
             return None
-        family = self._family({at for at, function in self._functions.items() if name in function.names})
+        family = self._family(self._named.get(name, ()))
         if family and _ACROSS_UNITS in data.abbrev:
             places = self._positions(data.info, [at.to_bytes(4, "little") for at in family])
             if not self._read_all(data, self._holding(places)):
@@ -114,9 +119,9 @@ class Inlining:
         # A function that was split and put together again is inlined into itself; that hides none of its runs.
         into = [
             caller
-            for content in self._read.values()
-            for origin, caller, part_of in content.inlined
-            if origin in family and part_of not in family and caller not in family
+            for origin in family
+            for caller, part_of in self._inlined.get(origin, ())
+            if part_of not in family and caller not in family
         ]
         # With -flto a function that was inlined is not marked as such.
         if not into and not any(self._functions[at].inlined for at in family):
@@ -130,6 +135,7 @@ class Inlining:
         if data.string_offsets:
             return self._units  # names are indexes there, which are found nowhere by searching
         sought = name + b"\0"
+        self._searched -= len(data.strings) + len(data.line_strings)
         strings = [at.to_bytes(4, "little") for at in _each(data.strings, sought) if at < 1 << 32]
         lines = [at.to_bytes(4, "little") for at in _each(data.line_strings, sought)]
         return self._holding(self._positions(data.info, [*strings, *lines, sought]))
@@ -157,15 +163,26 @@ class Inlining:
                 return False
             content, cost = read_unit(data, unit)
             self._budget -= cost
-            self._read[unit.start] = content
-            self._functions |= content.functions
+            self._read.add(unit.start)
+            self._note(content)
         return self._searched >= 0
 
-    def _family(self, members: set[int]) -> set[int]:
+    def _note(self, content: UnitContent) -> None:
+        """Keep what a unit says by what it is looked up by."""
+        self._functions |= content.functions
+        for at, function in content.functions.items():
+            self._instances.setdefault(function.origin, []).append(at)
+            for name in function.names:
+                self._named.setdefault(name, []).append(at)
+        for origin, caller, part_of in content.inlined:
+            self._inlined.setdefault(origin, []).append((caller, part_of))
+
+    def _family(self, members: Iterable[int]) -> set[int]:
         """Return the entries of one function: those of its name, and their instances."""
         whole = set(members)
+        more = whole
         for _ in range(_MAX_HOPS):
-            more = {at for at, function in self._functions.items() if function.origin in whole} - whole
+            more = {at for origin in more for at in self._instances.get(origin, ())} - whole
             if not more:
                 break
             whole |= more

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -48,23 +49,25 @@ def _points(
 ) -> list[FunctionPoint | None]:
     """Return the points of some names, with places for uprobes that are chosen for all of them at once."""
     table = examined.content
-    entries = [table.entries(name) for name in names]
     at_entry = table.behind == 0
     sites = table.offsets + table.behind
     if kind is ProbeKind.UPROBE:
         wanted = np.zeros(len(sites), np.bool_)
-        for part in entries:
-            wanted[part] = True
+        wanted[np.fromiter(chain.from_iterable(map(table.entries, names)), np.intp)] = True
         wanted &= at_entry
         distinct, place = np.unique(sites[wanted], return_inverse=True)
         sites[wanted] = _chosen(examined, distinct)[place]
+    offset, direct = table.offsets.tolist(), at_entry.tolist()
+    site = offset if np.array_equal(sites, table.offsets) else sites.tolist()
     points: list[FunctionPoint | None] = []
-    for part in entries:
-        offsets = tuple(table.offsets[part][at_entry[part]].tolist())
+    for part in map(table.entries, names):
+        offsets = tuple([offset[at] for at in part if direct[at]])
         if kind is ProbeKind.URETPROBE:
             points.append(FunctionPoint(examined.binary, offsets, on_return=True) if offsets else None)
             continue
-        chosen = tuple(sites[part].tolist())
+        chosen = tuple([site[at] for at in part])
+        # Most are the entries themselves; a million points need not hold them twice.
+        chosen = offsets if chosen == offsets else chosen
         points.append(FunctionPoint(examined.binary, offsets, False, chosen) if chosen else None)
     return points
 
