@@ -71,7 +71,15 @@ def _show(title: str, points: Sequence[Point], features: Features) -> None:
     sites = Sites.of(points)
     programs = Programs(sites.size, scope=Scope.HOST, keep=False)
     probes = ProbeTable(tuple(map(str, range(len(points)))))
-    injection = LibbpfInjection(probes, sites, programs, covers_command=False, keep=False, features=features)
+    injection = LibbpfInjection(
+        probes,
+        sites,
+        programs,
+        covers_command=False,
+        keep=False,
+        features=features,
+        elsewhere=lambda names, _: Sites.of([None] * len(names)),
+    )
     began = time.perf_counter()
     outcome = injection.attach(np.arange(len(points)))
     attached = time.perf_counter()

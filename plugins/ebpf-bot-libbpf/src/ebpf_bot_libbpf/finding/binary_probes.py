@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ebpf_bot_core import Evidence, ProbeKind, ProbePattern, Reason, Verdict
 from ebpf_bot_libbpf.finding.binaries import Binaries, Examined
 from ebpf_bot_libbpf.finding.refusals import UnprobeableError, row, union
+from ebpf_bot_libbpf.finding.spelling import taken_apart
 from ebpf_bot_libbpf.finding.standings import Remarks, stated
 from ebpf_bot_libbpf.finding.suggestions import Suggestions
 from ebpf_bot_libbpf.finding.targets import Targets, has_wildcard
@@ -149,10 +150,10 @@ class BinaryProbes(Generic[T]):
         """Return where probes are placed, examining their binaries if no pattern has yet; see `Finder.points`."""
         where: dict[tuple[str, str], list[str]] = {}
         for name in names:
-            kind, path, within = _taken_apart(name)
+            kind, path, within = taken_apart(name)
             where.setdefault((kind, path), []).append(within)
         found = {key: iter(self._points_in(*key, wanted)) for key, wanted in where.items()}
-        return [next(found[_taken_apart(name)[:2]]) for name in names]
+        return [next(found[taken_apart(name)[:2]]) for name in names]
 
     def _points_in(self, kind: str, path: str, names: Sequence[str]) -> Sequence[Point | UnprobeableError]:
         """Return the points of some probes of one kind in one binary."""
@@ -245,13 +246,3 @@ class BinaryProbes(Generic[T]):
         else:
             detail = f"{path} has no {self._what} {pattern.name}{near or self._insight.otherwise}"
         return row(text, Verdict.MISSING, Reason.NOT_FOUND, detail)
-
-
-def _taken_apart(name: str) -> tuple[str, str, str]:
-    """Return kind, path and name in it of a probe, as `ProbePattern.parse` takes them apart, which is slow."""
-    kind, _, rest = name.partition(":")
-    path, _, within = rest.rpartition(":")
-    if kind == ProbeKind.USDT:
-        path, _, provider = path.rpartition(":")
-        within = f"{provider}:{within}"
-    return kind, path, within

@@ -1,0 +1,216 @@
+"""Containers that run another build of an expected binary at its path: it is probed too, once it is noticed."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ebpf_bot_libbpf.features import Features
+
+from ebpf_bot_core import ProbeEvidence, Reason, Verdict
+
+from .conftest import SECONDS, Bench, Build, Trial
+from .containers import APP, Container
+
+pytestmark = pytest.mark.live
+
+Start = Callable[..., Container]
+WITHOUT = Features(uprobe_multi=False, kprobe_multi=False, raw_cookies=False)
+OTHER = """
+    #include <stdio.h>
+    __attribute__((noinline)) int unlike(int x) { asm volatile("nop"); return 3 * x; }
+    __attribute__((noinline)) int f(int x) { asm volatile("xor %%eax, %%eax" ::: "eax"); return unlike(x) + 2; }
+    int main(void) {
+      int n, x = 0;
+      while (scanf("%d", &n) == 1) { while (n--) x = f(x); puts("done"); fflush(stdout); }
+      return 0;
+    }
+"""
+"""Another build of APP: f is elsewhere and begins otherwise, and `only_inside` is not there."""
+
+
+@pytest.fixture
+def app(build: Build) -> Path:
+    return build(APP, "-static", name="app")
+
+
+@pytest.fixture
+def other(build: Build) -> Path:
+    return build(OTHER, "-static", "-O2", name="other")
+
+
+def known(trial: Trial) -> dict[str, ProbeEvidence]:
+    return {row.probe.rpartition(":")[2]: row for row in trial.injection.inspect()}
+
+
+def notice(trial: Trial) -> dict[str, ProbeEvidence]:
+    """Inspect until something is said of f, as a run does step by step."""
+    until = time.monotonic() + SECONDS
+    while (rows := known(trial))["f"].verdict is Verdict.PENDING:
+        assert time.monotonic() < until
+    return rows
+
+
+@pytest.mark.parametrize("features", [None, WITHOUT], ids=["links", "events"])
+def test_every_call_counts_from_when_it_is_noticed(
+    bench_with: Callable[[Features | None], Bench],
+    container: Start,
+    app: Path,
+    other: Path,
+    features: Features | None,
+) -> None:
+    with bench_with(features).trial(f"uprobe:{app}:f", f"uretprobe:{app}:f") as trial:
+        with trial.injection.follow():
+            inside = container(other)
+        inside.call(5)
+        assert trial.hits() == {}
+        row = notice(trial)["f"]
+        assert (row.verdict, row.reason) == (Verdict.SILENT, Reason.OTHER_FILE)
+        assert f"{inside.seen_app}: it is probed too, but what it ran before that was not seen" in row.detail
+        assert row.opportunities == 1
+        inside.call(1234)
+        assert trial.hits() == {"f": 2 * 1234}  # the call and the return
+
+
+def test_the_same_site_counts_for_both_files(bench: Bench, container: Start, app: Path, other: Path) -> None:
+    with bench.trial(f"uprobe:{app}:f") as trial:
+        with trial.injection.follow():
+            inside = container(other)
+        notice(trial)
+        inside.call(10)
+        with trial.injection.follow():
+            here = subprocess.Popen([app], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        Container(here, here.pid, app).call(100)
+        here.communicate(timeout=SECONDS)
+        assert trial.hits() == {"f": 110}
+
+
+def test_a_function_that_the_other_build_lacks_stays_blind(
+    bench: Bench, container: Start, app: Path, other: Path
+) -> None:
+    with bench.trial(f"uprobe:{app}:f", f"uprobe:{app}:only_inside") as trial:
+        with trial.injection.follow():
+            inside = container(other)
+        rows = notice(trial)
+        assert rows["f"].verdict is Verdict.SILENT
+        lacking = rows["only_inside"]
+        assert (lacking.verdict, lacking.reason) == (Verdict.BLIND, Reason.OTHER_FILE)
+        assert f"{inside.seen_app}, that has no such function" in lacking.detail
+
+
+def test_what_ended_before_it_was_noticed_is_not_seen(
+    bench: Bench, container: Start, app: Path, other: Path
+) -> None:
+    """The README says so; nothing is claimed of it."""
+    with bench.trial(f"uprobe:{app}:f") as trial:
+        with trial.injection.follow():
+            inside = container(other)
+        inside.call(5)
+        inside.stop()
+        assert known(trial)["f"].verdict is Verdict.PENDING
+        assert trial.hits() == {}
+
+
+def test_a_function_that_fired_is_taken_off_in_both(
+    bench: Bench, container: Start, app: Path, other: Path
+) -> None:
+    with bench.trial(f"uprobe:{app}:f", f"uprobe:{app}:main", keep=False) as trial:
+        with trial.injection.follow():
+            inside = container(other)
+        notice(trial)
+        inside.call(5)
+        assert trial.hits() == {"f": 1}
+        trial.injection.detach(trial.rows[:1])
+        before = trial.injection.cost()[0]
+        inside.call(1000)
+        assert trial.injection.cost()[0] == before > 0
+        trial.injection.attach(trial.rows[:1])
+        inside.call(1)
+        assert trial.injection.cost()[0] > before
+
+
+def test_no_call_is_lost_or_counted_twice_while_another_function_is_taken_off(
+    bench: Bench, container: Start, app: Path, other: Path
+) -> None:
+    with bench.trial(f"uprobe:{app}:f", f"uprobe:{app}:main", f"uprobe:{app}:puts") as trial:
+        with trial.injection.follow():
+            inside = container(other)
+        notice(trial)
+        calls = 200_000
+        inside.begin(calls)
+        for row in (1, 2):
+            trial.injection.detach(trial.rows[row : row + 1])
+        inside.end()
+        assert trial.hits()["f"] == calls
+
+
+def test_several_containers_with_builds_of_their_own(
+    bench: Bench, container: Start, app: Path, other: Path
+) -> None:
+    with bench.trial(f"uprobe:{app}:f") as trial:
+        with trial.injection.follow():
+            insides = [container(other), container(), container(other)]
+        notice(trial)
+        for inside in insides:
+            inside.call(7)
+        assert trial.hits() == {"f": 21}
+
+
+def in_root(trial: Trial, root: Path, app: Path) -> Container:
+    with trial.injection.follow():
+        process = subprocess.Popen(
+            ["chroot", root, app], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+    inside = Container(process, process.pid, app)
+    inside.call(0)
+    return inside
+
+
+@pytest.fixture
+def rooted(tmp_path: Path, app: Path, other: Path) -> Path:
+    """A root in which the other build is at the path of the first."""
+    root = tmp_path / "root"
+    there = root / app.relative_to("/")
+    there.parent.mkdir(parents=True)
+    other.rename(there)
+    return root
+
+
+def test_processes_that_share_a_root_share_the_probes(bench: Bench, app: Path, rooted: Path) -> None:
+    with bench.trial(f"uprobe:{app}:f") as trial:
+        first = in_root(trial, rooted, app)
+        notice(trial)
+        first.call(3)
+        first.stop()
+        second = in_root(trial, rooted, app)
+        second.call(4)
+        known(trial)
+        second.call(5)
+        second.stop()
+        assert trial.hits() == {"f": 12}
+        assert known(trial)["f"].opportunities == 1
+
+
+def test_an_overwritten_file_loses_its_probes_and_is_examined_anew(
+    bench: Bench, app: Path, other: Path, rooted: Path
+) -> None:
+    there = rooted / app.relative_to("/")
+    with bench.trial(f"uprobe:{app}:f") as trial:
+        first = in_root(trial, rooted, app)
+        notice(trial)
+        first.call(3)
+        first.stop()
+        there.write_bytes(app.read_bytes())
+        trial.injection.detach(trial.rows[:0])  # looks at once
+        row = known(trial)["f"]
+        assert (row.verdict, row.reason) == (Verdict.BLIND, Reason.BINARY_REPLACED)
+        assert "overwritten" in row.detail
+        second = in_root(trial, rooted, app)
+        second.call(4)
+        trial.injection.detach(trial.rows[:0])
+        second.call(5)
+        second.stop()
+        assert trial.hits() == {"f": 8}
