@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -157,6 +158,105 @@ def test_several_containers_with_builds_of_their_own(
         for inside in insides:
             inside.call(7)
         assert trial.hits() == {"f": 21}
+
+
+CALLER = """
+    #include <stdio.h>
+    int f(int), g(int);
+    int main(void) {
+      int n, x = 0;
+      while (scanf("%d", &n) == 1) { while (n--) x = f(x); puts("done"); fflush(stdout); }
+      return 0;
+    }
+"""
+TWO_FUNCTIONS = (
+    CALLER
+    + """
+    __attribute__((noinline)) int f(int x) { asm volatile(""); return x + 1; }
+    __attribute__((noinline)) int g(int x) { asm volatile(""); return x + 2; }
+"""
+)
+ONE_FUNCTION = (
+    CALLER
+    + """
+    __attribute__((noinline)) int f(int x) { asm volatile("nop"); return x + 1; }
+    __attribute__((alias("f"))) int g(int x);
+"""
+)
+
+
+def test_functions_that_are_one_in_the_other_build_count_each(
+    bench: Bench, container: Start, build: Build
+) -> None:
+    app, other = build(TWO_FUNCTIONS, "-static", name="app"), build(ONE_FUNCTION, "-static", name="other")
+    with bench.trial(f"uprobe:{app}:f", f"uprobe:{app}:g", f"uprobe:{app}:main") as trial:
+        with trial.injection.follow():
+            inside = container(other)
+        notice(trial)
+        calls = 200_000
+        inside.begin(calls)
+        trial.injection.detach(trial.rows[2:])
+        inside.end()
+        assert trial.hits() == {"f": calls, "g": calls}
+        trial.injection.detach(trial.rows[1:2])
+        inside.call(5)
+        assert trial.hits() == {"f": calls + 5, "g": calls}
+
+
+def test_functions_that_are_one_only_here_cannot_be_told_apart_there(
+    bench: Bench, container: Start, build: Build
+) -> None:
+    app, other = build(ONE_FUNCTION, "-static", name="app"), build(TWO_FUNCTIONS, "-static", name="other")
+    with bench.trial(f"uprobe:{app}:f", f"uprobe:{app}:g") as trial:
+        with trial.injection.follow():
+            inside = container(other)
+        rows = notice(trial)
+        assert {(row.verdict, row.reason) for row in rows.values()} == {(Verdict.BLIND, Reason.OTHER_FILE)}
+        assert "shares its code" in rows["g"].detail
+        inside.call(5)
+        assert trial.hits() == {}
+
+
+def test_usdt_probes_count_and_have_their_semaphores_up(bench: Bench, container: Start, build: Build) -> None:
+    armed = """
+        #define _SDT_HAS_SEMAPHORES 1
+        #include <stdio.h>
+        #include <sys/sdt.h>
+        unsigned short shop_f_semaphore __attribute__((section(".probes")));
+        __attribute__((noinline)) int f(int x) { if (shop_f_semaphore) DTRACE_PROBE1(shop, f, x); return x; }
+        int main(void) {
+          int n, x = 0;
+          while (scanf("%d", &n) == 1) { while (n--) x = f(x); puts("done"); fflush(stdout); }
+        }
+    """
+    app, other = build(armed, "-static", name="app"), build(armed, "-static", "-O3", "-fPIE", name="other")
+    with bench.trial(f"usdt:{app}:shop:f") as trial:
+        with trial.injection.follow():
+            inside = container(other)
+        notice(trial)
+        inside.call(50)
+        assert trial.hits() == {"f": 50}
+
+
+def test_a_library_of_a_root(bench: Bench, build: Build, tmp_path: Path) -> None:
+    function = "int f(int x) { return x + 1; }"
+    libraries = ["-shared", "-fPIC"]
+    there = build("int h(int x) { return x; } int f(int x) { return 5 * x; }", *libraries, name="other.so")
+    here = build(function, *libraries, name="libf.so")
+    app = build(CALLER, str(here), name="app")
+    root = tmp_path / "root"
+    listed = subprocess.run(["ldd", app], check=True, capture_output=True, text=True).stdout
+    needed = {word for word in listed.split() if word.startswith("/") and word != str(here)}
+    for file, path in [(there, here), (app, app), *((Path(name), Path(name)) for name in needed)]:
+        inside = root / path.relative_to("/")
+        inside.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, inside)
+    with bench.trial(f"uprobe:{here}:f") as trial:
+        first = in_root(trial, root, app)
+        notice(trial)
+        first.call(30)
+        first.stop()
+        assert trial.hits() == {"f": 30}
 
 
 def in_root(trial: Trial, root: Path, app: Path) -> Container:

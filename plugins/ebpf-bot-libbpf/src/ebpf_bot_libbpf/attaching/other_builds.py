@@ -114,7 +114,6 @@ class OtherBuild:
             of_sites = np.zeros(self._sites.size, np.bool_)
             for layer in self._layers:
                 of_sites[layer.counted_by] = True
-                layer.refused[:] = True
             rows = self._sites.rows_with(of_sites)
             self._gaps.append(
                 (rows, Refusal(Reason.BINARY_REPLACED, f"{self._path}: {Fate.OVERWRITTEN.value}"))
