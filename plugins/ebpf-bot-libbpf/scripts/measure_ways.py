@@ -19,6 +19,7 @@ from pathlib import Path
 
 import attrs
 import numpy as np
+from ebpf_bot_libbpf.counting import CountSource
 from ebpf_bot_libbpf.features import Features
 from ebpf_bot_libbpf.finding.finder import Finder
 from ebpf_bot_libbpf.finding.refusals import UnprobeableError
@@ -75,6 +76,7 @@ def _show(title: str, points: Sequence[Point], features: Features) -> None:
         probes,
         sites,
         programs,
+        CountSource(probes, sites, programs, keep=False),
         covers_command=False,
         keep=False,
         features=features,

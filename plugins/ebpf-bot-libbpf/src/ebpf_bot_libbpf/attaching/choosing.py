@@ -62,10 +62,10 @@ class Attachers:
             return CodePlaces(
                 group,
                 kind,
-                counted_by,
                 binary,
                 self.programs,
                 self.closer,
+                counted_by=counted_by,
                 handover=self.handover,
                 costs=self.costs,
             )

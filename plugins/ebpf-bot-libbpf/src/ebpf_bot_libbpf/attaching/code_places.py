@@ -59,11 +59,11 @@ class CodePlaces:
         self,
         group: SiteGroup,
         kind: CodeKind,
-        counted_by: NDArray[np.intp],
         binary: HeldBinary,
         programs: Programs,
         closer: Closer,
         *,
+        counted_by: NDArray[np.intp],
         handover: Handover,
         costs: Costs,
     ) -> None:

@@ -22,7 +22,7 @@ __all__ = ["Elsewhere", "OtherBuild", "OtherBuilds"]
 Elsewhere = Callable[[Sequence[str], str], Sites]
 """Takes the names of probes and the path of another file; returns the sites that they have there, in their order."""
 
-_ABSENT: Final = "that has no such function that can be probed"
+_ABSENT: Final = "in which no probe of this name can be placed"
 _MIXED: Final = "where the function shares its code with others than here"
 
 
