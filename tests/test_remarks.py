@@ -62,6 +62,20 @@ def test_a_backend_that_cannot_count_opportunities_gets_the_same_reason() -> Non
     ]
 
 
+def test_a_probe_that_was_late_in_a_further_file_says_so_whether_it_fires_or_not() -> None:
+    late = bot()
+    late.absorb(attached(late, opportunities=1))
+    evidence = attached(late, opportunities=1)
+    evidence.columns["reason"][0] = Reason.OTHER_FILE
+    evidence.details[0] = "late in another file"
+    for _ in range(2):
+        late.absorb(evidence)
+        late.absorb(attached(late, opportunities=1))
+        assert said(late)[0] == (Verdict.SILENT, Reason.OTHER_FILE, "late in another file")
+    late.observe(SignalBatch.counted(late.probes, np.arange(1), np.ones(1, np.uint64), 5))
+    assert said(late)[0] == (Verdict.FIRED, Reason.NONE, "late in another file")
+
+
 def test_a_probe_that_fires_keeps_its_detail_and_has_no_reason() -> None:
     fired = bot()
     fired.absorb(attached(fired, opportunities=1))

@@ -155,8 +155,9 @@ class CoverageBot:
             for row in np.flatnonzero(pending & (columns["verdict"] == Verdict.SILENT)).tolist():
                 if row in before.details:
                     self._evidence.details.setdefault(row, before.details[row])
-        # What the budget took off may have been called since.
-        silent = (columns["verdict"] == Verdict.SILENT) & (columns["reason"] != Reason.BUDGET)
+        # What the budget took off, or what was attached late in a further file, may have been called meanwhile.
+        may_have_run = np.isin(columns["reason"], (Reason.BUDGET, Reason.OTHER_FILE))
+        silent = (columns["verdict"] == Verdict.SILENT) & ~may_have_run
         # A backend that cannot tell whether the code ran says NOT_CALLED itself; for the others it follows.
         had_its_chance = silent & ((columns["opportunities"] > 0) | (columns["reason"] == Reason.NOT_CALLED))
         columns["reason"][had_its_chance] = self._remarks.silence[had_its_chance]

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import attrs
 import numpy as np
+from ebpf_bot_libbpf.counting import CountSource
 from ebpf_bot_libbpf.features import Features
 from ebpf_bot_libbpf.finding.finder import Finder
 from ebpf_bot_libbpf.finding.refusals import UnprobeableError
@@ -71,7 +72,16 @@ def _show(title: str, points: Sequence[Point], features: Features) -> None:
     sites = Sites.of(points)
     programs = Programs(sites.size, scope=Scope.HOST, keep=False)
     probes = ProbeTable(tuple(map(str, range(len(points)))))
-    injection = LibbpfInjection(probes, sites, programs, covers_command=False, keep=False, features=features)
+    injection = LibbpfInjection(
+        probes,
+        sites,
+        programs,
+        CountSource(probes, sites, programs, keep=False),
+        covers_command=False,
+        keep=False,
+        features=features,
+        elsewhere=lambda names, _: Sites.of([None] * len(names)),
+    )
     began = time.perf_counter()
     outcome = injection.attach(np.arange(len(points)))
     attached = time.perf_counter()

@@ -27,6 +27,8 @@ from ebpf_bot_libbpf.sites import Sites
 
 from ebpf_bot_core import Evidence, Mode, ProbePattern, ProbeTable, Scope, Verdict
 
+from .containers import APP, Container, start_container
+
 ASSET = files("ebpf_bot_libbpf") / "kernel" / "bpf" / "coverage.lskel"
 Build = Callable[..., Path]
 SECONDS = 60
@@ -74,6 +76,25 @@ def made(build_made: Build) -> Path:
     }
     assert not symbols & {"only_copy", "only_part", "everywhere", "twice_over"}
     return path
+
+
+@pytest.fixture
+def container(tmp_path: Path, build: Build) -> Iterator[Callable[..., Container]]:
+    """Run a program at the path `app` of a container's own root: a copy of the host's there, unless told which."""
+    running: list[Container] = []
+
+    def start(inside: Path | None = None) -> Container:
+        app = tmp_path / "app"
+        if not app.exists():
+            build(APP, "-static", name="app")
+        root = tmp_path / f"inside{len(running)}"
+        root.mkdir()
+        running.append(start_container(app, inside or app, root))
+        return running[-1]
+
+    yield start
+    for each in running:
+        each.stop()
 
 
 @attrs.define
@@ -150,6 +171,7 @@ class Bench:
             covers_command=True,
             keep=True,
             features=features or Features.here(),
+            elsewhere=lambda names, _: Sites.of([None] * len(names)),
         ) as injection:
             yield injection
 

@@ -2,103 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import attrs
 import pytest
 from ebpf_bot_libbpf.finding.finder import Finder
 
 from ebpf_bot_core import Evidence, ProbePattern, Reason, Scope, Verdict
 
 from .conftest import SECONDS, Bench, Build
+from .containers import APP, Container
 
 pytestmark = pytest.mark.live
-
-APP = """
-    #include <stdio.h>
-    __attribute__((noinline)) int f(int x) { asm volatile(""); return x + 1; }
-    int only_inside(int x) { return f(x); }
-    /* as many calls as each line says */
-    int main(void) {
-      int n, x = 0;
-      while (scanf("%d", &n) == 1) { while (n--) x = f(x); puts("done"); fflush(stdout); }
-      return 0;
-    }
-"""
-
-
-@attrs.frozen
-class Container:
-    """A process in a root of its own."""
-
-    process: subprocess.Popen[str]
-    pid: int
-    app: Path
-    """Of the program, in the container's root; the host has another copy there."""
-
-    @property
-    def seen_root(self) -> str:
-        return f"/proc/{self.pid}/root"
-
-    @property
-    def seen_app(self) -> str:
-        return f"{self.seen_root}{self.app}"
-
-    def call(self, times: int) -> None:
-        """Let the program call f so many times, and wait until it has."""
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.write(f"{times}\n")
-        self.process.stdin.flush()
-        assert self.process.stdout.readline() == "done\n"
-
-
-@pytest.fixture
-def container(tmp_path: Path, build: Build) -> Iterator[Callable[[], Container]]:
-    """Make a root whose only file system is a tmpfs of its mount namespace, and run the program in it."""
-    running: list[Container] = []
-    script = """
-        mount -t tmpfs tmpfs "$1" && mkdir -p "$1${0%/*}" "$1/usr/lib" "$1/put-old" && cp "$0" "$1$0" || exit 1
-        ln -s "$0" "$1/usr/lib/absolute.so"; ln -s "../..$0" "$1/usr/lib/relative.so"
-        ln -s /usr/lib "$1/lib"; ln -s /nowhere "$1/usr/lib/broken.so"; ln -s loop.so "$1/usr/lib/loop.so"
-        cd "$1" && pivot_root . put-old && exec "$0"
-    """
-
-    def start() -> Container:
-        app = tmp_path / "app"
-        if not app.exists():
-            build(APP, "-static", name="app")
-        root = tmp_path / "inside"
-        root.mkdir()
-        process = subprocess.Popen(
-            ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script, app, root],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        running.append(Container(process, _running(process), app))
-        return running[-1]
-
-    yield start
-    for each in running:
-        each.process.kill()
-        each.process.communicate(timeout=SECONDS)
-
-
-def _running(unshare: subprocess.Popen[str]) -> int:
-    children = Path(f"/proc/{unshare.pid}/task/{unshare.pid}/children")
-    until = time.monotonic() + SECONDS
-    while time.monotonic() < until and unshare.poll() is None:
-        for child in children.read_text().split():
-            if os.readlink(f"/proc/{child}/exe").endswith("/app"):
-                return int(child)
-        time.sleep(0.01)
-    pytest.skip("no namespaces, or no pivot_root, here")
 
 
 def find(text: str) -> Evidence:
@@ -186,22 +103,6 @@ def test_a_file_of_the_host_at_the_path_is_not_mistaken(
             assert list(trial.injection.probes) == [f"uprobe:{inside.seen_app}:f"]
             inside.call(3)
             assert trial.hits() == {"f": 3}
-
-
-@pytest.mark.parametrize("keep", [True, False])
-def test_another_file_at_the_path_in_a_covered_container_is_no_silence(
-    bench: Bench, container: Callable[[], Container], build: Build, keep: bool
-) -> None:
-    app = build(APP, "-static", name="app")
-    with bench.trial(f"uprobe:{app}:f", f"uprobe:{app}:only_inside", keep=keep) as trial:
-        with trial.injection.follow():
-            inside = container()
-        inside.call(5)
-        assert trial.hits() == {}
-        known = {row.probe.rpartition(":")[2]: row for row in trial.injection.inspect()}
-        assert {row.verdict for row in known.values()} == {Verdict.BLIND}
-        assert {row.reason for row in known.values()} == {Reason.OTHER_FILE}
-        assert f"/proc/{inside.pid}/root{app}" in known["f"].detail
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ebpf_bot_core import BackendError, Evidence, ProbeTable, Reason, Verdict
-from ebpf_bot_libbpf.attaching import choosing
 from ebpf_bot_libbpf.attaching.attacher import Attacher, Refusal
+from ebpf_bot_libbpf.attaching.choosing import Attachers
 from ebpf_bot_libbpf.attaching.closing import Closer
 from ebpf_bot_libbpf.attaching.fates import Fates
 from ebpf_bot_libbpf.attaching.handover import Handover
 from ebpf_bot_libbpf.attaching.held_binary import Fate, HeldBinary
-from ebpf_bot_libbpf.attaching.loads import LoadSite
 from ebpf_bot_libbpf.attaching.namesakes import Namesakes
+from ebpf_bot_libbpf.attaching.other_builds import Elsewhere, OtherBuilds
 from ebpf_bot_libbpf.attaching.scope import CommandScope
 from ebpf_bot_libbpf.costing.costs import Costs
 from ebpf_bot_libbpf.features import Features
@@ -42,6 +42,7 @@ class LibbpfInjection:
         covers_command: whether only the command that `follow` is told of counts.
         keep: whether every hit counts.
         features: what the kernel can do, for choosing how sites are attached.
+        elsewhere: examines the files that are run in the place of expected ones.
 
     Attributes:
         source: what a receiver reads.
@@ -61,6 +62,7 @@ class LibbpfInjection:
         covers_command: bool,
         keep: bool,
         features: Features,
+        elsewhere: Elsewhere,
     ) -> None:
         self.probes = probes
         self.closed = False
@@ -68,10 +70,10 @@ class LibbpfInjection:
         self._sites = sites
         self._programs = programs
         self._keep = keep
-        self._features = features
         self._closer = Closer()
         self._costs = Costs(sites, programs, self._closer)
-        self._handover = Handover(programs, self._closer, exact=keep)
+        handover = Handover(programs, self._closer, exact=keep)
+        self._attachers = Attachers(programs, self._closer, features, handover, self._costs)
         self._attached = np.zeros(len(probes), np.bool_)
         self._tried = np.zeros(len(probes), np.bool_)
         self._live = np.zeros(sites.size, np.bool_)
@@ -79,10 +81,11 @@ class LibbpfInjection:
         self._binaries = {binary: HeldBinary(binary) for binary in sites.binaries}
         self._fates = Fates(list(self._binaries.values()))
         self._loads = [
-            LoadSite(sites.first_load_site + i, binary, programs, self._closer, features)
+            self._attachers.of_loads(sites.first_load_site + i, binary)
             for i, binary in enumerate(self._binaries.values())
         ]
         self._groups = [(group, self._attacher(group)) for group in sites.groups]
+        self._others = OtherBuilds(probes, sites, elsewhere, self._attachers)
         self._scope: CommandScope | None = None
         if covers_command:
             try:
@@ -90,7 +93,7 @@ class LibbpfInjection:
             except BackendError:
                 self.close()
                 raise
-        self._namesakes = Namesakes(sites.binaries if self._scope else (), self._covers)
+        self._namesakes = Namesakes(sites.binaries, self._scope)
         self._inspection = Inspection(probes, sites, programs, self._scope)
 
     def attach(self, rows: NDArray[np.intp]) -> Evidence:
@@ -110,6 +113,7 @@ class LibbpfInjection:
                 self._refused |= {member + group.first: why for member, why in refused.items()}
         self._attached &= self._sites.rows_with(self._live)
         self._tried |= self._attached
+        self._others.keep_to(self._sites.of_rows(self._attached))
         return self._outcome(rows)
 
     def detach(self, rows: NDArray[np.intp]) -> None:
@@ -126,6 +130,7 @@ class LibbpfInjection:
         leaving = self._live & ~self._sites.of_rows(staying)
         self._take_off(leaving)
         self._attached = staying
+        self._others.keep_to(self._sites.of_rows(staying))
         if self._keep or not self._programs.counters.snapshot()[: self._sites.size][leaving].all():
             self._closer.wait()
 
@@ -151,6 +156,7 @@ class LibbpfInjection:
             attacher.close()
         for load in self._loads:
             load.close()
+        self._others.close()
         if self._scope:
             self._scope.close()
         self._closer.shut_down()
@@ -170,22 +176,11 @@ class LibbpfInjection:
         if self.closed:
             raise BackendError("the injection is closed")
 
-    def _covers(self, pid: int) -> bool:
-        return self._scope is not None and self._scope.covers(pid)
-
     def _attacher(self, group: SiteGroup) -> Attacher:
         if isinstance(group.kind, CodeKind):
-            return choosing.of_binary(
-                group,
-                group.kind,
-                self._binaries[group.kind.binary],
-                self._programs,
-                self._closer,
-                features=self._features,
-                handover=self._handover,
-                costs=self._costs,
-            )
-        return choosing.of_kernel(group, group.kind.point, self._programs, self._closer, self._features)
+            counted_by = np.arange(group.first, group.end)
+            return self._attachers.of_binary(group, group.kind, counted_by, self._binaries[group.kind.binary])
+        return self._attachers.of_kernel(group, group.kind.point)
 
     def _outcome(self, rows: NDArray[np.intp]) -> Evidence:
         """Say of each row whether it is attached; else why the first of its sites is not."""
@@ -223,10 +218,18 @@ class LibbpfInjection:
             if fate is Fate.OVERWRITTEN:
                 self._take_off(self._live & self._sites.of_rows(within))
                 self._loads[number].close()
-        for number, where in self._namesakes.found(at_once=at_once).items():
-            self._inspection.blind(
-                self._tried & (self._sites.binary_of_row == number), Refusal(Reason.OTHER_FILE, where)
-            )
+        self._look_for_others(at_once=at_once)
+
+    def _look_for_others(self, *, at_once: bool) -> None:
+        for namesake in self._namesakes.found(at_once=at_once):
+            build = self._others.add(namesake)
+            build.keep_to(self._sites.of_rows(self._attached))
+            self._inspection.ran(build.binary)
+            self._inspection.late(self._tried & (self._sites.binary_of_row == build.binary), build.late)
+        for build in self._others:
+            build.leave_if_overwritten()
+            for rows, why in build.gaps(self._tried):
+                self._inspection.blind(rows, why)
 
     def _take_off(self, sites: NDArray[np.bool_]) -> None:
         for group, attacher in self._groups:

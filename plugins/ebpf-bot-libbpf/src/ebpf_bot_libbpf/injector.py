@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from ebpf_bot_core import BackendError, Evidence, Mode, ProbePattern, ProbeTable, Scope
 from ebpf_bot_libbpf.counting import CountSource
 from ebpf_bot_libbpf.features import Features
 from ebpf_bot_libbpf.finding.finder import Finder
+from ebpf_bot_libbpf.finding.spelling import at_path
 from ebpf_bot_libbpf.hints import cannot_work
 from ebpf_bot_libbpf.injection import LibbpfInjection
 from ebpf_bot_libbpf.kernel.kernel_error import KernelError
 from ebpf_bot_libbpf.kernel.programs import Programs
 from ebpf_bot_libbpf.options import LibbpfOptions
-from ebpf_bot_libbpf.points import Point
+from ebpf_bot_libbpf.points import CodePoint, FunctionPoint, Point
 from ebpf_bot_libbpf.sites import Sites
 from ebpf_bot_libbpf.source import Source
 from ebpf_bot_libbpf.streaming.opening import open_stream, payloads_for
@@ -66,9 +68,17 @@ class LibbpfInjector:
                 covers_command=covers_command,
                 keep=keep,
                 features=self._features,
+                elsewhere=partial(self._elsewhere, mode),
             )
         except KernelError as error:
             raise cannot_work(error) from error
+
+    def _elsewhere(self, mode: Mode, names: Sequence[str], path: str) -> Sites:
+        """Return the sites that some probes have in another file than their names say."""
+        points = self._finder.points([at_path(name, path) for name in names])
+        # What a USDT probe tells in stream mode lies elsewhere in another file than was laid down for the first.
+        wanted = FunctionPoint if mode is Mode.STREAM else CodePoint
+        return Sites.of([point if isinstance(point, wanted) else None for point in points], mode)
 
     def _load(
         self,

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
 from ebpf_bot_libbpf.attaching.attacher import Attacher
 from ebpf_bot_libbpf.attaching.closing import Closer
 from ebpf_bot_libbpf.attaching.code_events import CodeEvents
@@ -17,6 +21,7 @@ from ebpf_bot_libbpf.attaching.kernel_events import (
     Tracepoints,
 )
 from ebpf_bot_libbpf.attaching.kernel_functions import Fentries, KprobeEvents, KprobeLinks
+from ebpf_bot_libbpf.attaching.loads import LoadSite
 from ebpf_bot_libbpf.attaching.unserved import NEEDS_COOKIES, NEEDS_UPROBE_MULTI, NO_RECORDS, Unserved
 from ebpf_bot_libbpf.costing.costs import Costs
 from ebpf_bot_libbpf.features import Features
@@ -33,49 +38,61 @@ from ebpf_bot_libbpf.points import (
 )
 from ebpf_bot_libbpf.sites import CodeKind, SiteGroup
 
-__all__ = ["of_binary", "of_kernel"]
+__all__ = ["Attachers"]
 
 _WITH_RECORDS = (TracepointPoint, RawTracepointPoint, SyscallPoint)
 """What of the kernel stream mode has programs for."""
 
 
-def of_binary(
-    group: SiteGroup,
-    kind: CodeKind,
-    binary: HeldBinary,
-    programs: Programs,
-    closer: Closer,
-    *,
-    features: Features,
-    handover: Handover,
-    costs: Costs,
-) -> Attacher:
-    """Return what attaches places in a binary."""
-    if features.uprobe_multi:
-        return CodePlaces(group, kind, binary, programs, closer, handover=handover, costs=costs)
-    if programs.asset is STREAMING:
-        return Unserved(NEEDS_UPROBE_MULTI)
-    return CodeEvents(group, binary, programs, closer, on_return=kind.on_return)
+@attrs.frozen
+class Attachers:
+    """Makes what attaches the sites of one injection."""
 
+    programs: Programs
+    closer: Closer
+    features: Features
+    handover: Handover
+    costs: Costs
 
-def of_kernel(
-    group: SiteGroup, point: type[KernelPoint], programs: Programs, closer: Closer, features: Features
-) -> Attacher:
-    """Return what attaches events and functions of the kernel that points of one type name."""
-    if programs.asset is STREAMING and point not in _WITH_RECORDS:
-        return Unserved(NO_RECORDS)
-    if programs.asset is STREAMING and point is RawTracepointPoint and not features.raw_cookies:
-        return Unserved(NEEDS_COOKIES)
-    attachers: dict[type[KernelPoint], type[_KernelAttacher]] = {
-        TracepointPoint: Tracepoints,
-        RawTracepointPoint: RawTracepoints if features.raw_cookies else RawTracepointCopies,
-        SyscallPoint: Syscalls,
-        SyscallExitPoint: SyscallExits,
-        KprobePoint: KprobeLinks if features.kprobe_multi else KprobeEvents,
-        FentryPoint: Fentries,
-        SoftwarePoint: SoftwareEvents,
-    }
-    return attachers[point](group, programs, closer)
+    def of_binary(
+        self, group: SiteGroup, kind: CodeKind, counted_by: NDArray[np.intp], binary: HeldBinary
+    ) -> Attacher:
+        """Return what attaches places in a binary; `counted_by` as for `CodePlaces`."""
+        if self.features.uprobe_multi:
+            return CodePlaces(
+                group,
+                kind,
+                binary,
+                self.programs,
+                self.closer,
+                counted_by=counted_by,
+                handover=self.handover,
+                costs=self.costs,
+            )
+        if self.programs.asset is STREAMING:
+            return Unserved(NEEDS_UPROBE_MULTI)
+        return CodeEvents(group, counted_by, binary, self.programs, self.closer)
+
+    def of_kernel(self, group: SiteGroup, point: type[KernelPoint]) -> Attacher:
+        """Return what attaches events and functions of the kernel that points of one type name."""
+        if self.programs.asset is STREAMING and point not in _WITH_RECORDS:
+            return Unserved(NO_RECORDS)
+        if self.programs.asset is STREAMING and point is RawTracepointPoint and not self.features.raw_cookies:
+            return Unserved(NEEDS_COOKIES)
+        attachers: dict[type[KernelPoint], type[_KernelAttacher]] = {
+            TracepointPoint: Tracepoints,
+            RawTracepointPoint: RawTracepoints if self.features.raw_cookies else RawTracepointCopies,
+            SyscallPoint: Syscalls,
+            SyscallExitPoint: SyscallExits,
+            KprobePoint: KprobeLinks if self.features.kprobe_multi else KprobeEvents,
+            FentryPoint: Fentries,
+            SoftwarePoint: SoftwareEvents,
+        }
+        return attachers[point](group, self.programs, self.closer)
+
+    def of_loads(self, site: int, binary: HeldBinary) -> LoadSite:
+        """Return what counts at one site how often a binary is loaded."""
+        return LoadSite(site, binary, self.programs, self.closer, self.features)
 
 
 _KernelAttacher = (

@@ -25,14 +25,22 @@ class CodeEvents(OneByOne):
 
     Kernel 5.17 (CONFIG_UPROBE_EVENTS), CAP_SYS_ADMIN besides CAP_BPF and CAP_PERFMON. The kernel closes them one after
     the other, 25-100 ms each, since it waits for all CPUs under one lock; so detaching is begun, and goes on meanwhile.
+
+    Args:
+        counted_by: as for `CodePlaces`.
     """
 
     def __init__(
-        self, group: SiteGroup, binary: HeldBinary, programs: Programs, closer: Closer, *, on_return: bool
+        self,
+        group: SiteGroup,
+        counted_by: NDArray[np.intp],
+        binary: HeldBinary,
+        programs: Programs,
+        closer: Closer,
     ) -> None:
         super().__init__(group, programs, closer)
+        self._counted_by = counted_by
         self._binary = binary
-        self._on_return = on_return
 
     def attach(self, members: NDArray[np.intp]) -> dict[int, Refusal]:
         """Attach members, each on its own."""
@@ -48,9 +56,9 @@ class CodeEvents(OneByOne):
             raise TypeError(f"{offset!r} is no offset")
         semaphore = self._group.semaphores.get(offset, 0)
         event = perf_events.open_place(
-            self._binary.path, offset, on_return=self._on_return, semaphore=semaphore
+            self._binary.path, offset, on_return=self._group.kind.on_return, semaphore=semaphore
         )
-        return Held((link_event(self._programs["event_hit"], event, self._group.first + member),))
+        return Held((link_event(self._programs["event_hit"], event, int(self._counted_by[member])),))
 
     def _explain(self, error: KernelError) -> Refusal:
         if error.errno in (errno.EACCES, errno.EPERM):

@@ -49,6 +49,10 @@ class CodePlaces:
     """Places in one binary, or the returns from there; an `Attacher`. Kernel 6.6.
 
     While a place is attached, the kernel holds its semaphore up in every process that maps the file.
+
+    Args:
+        counted_by: shape (n,), of each place the number of the site that counts it; 0 for those that are never
+            attached. No place may be there twice, since a handover tells threads apart, not sites.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class CodePlaces:
         programs: Programs,
         closer: Closer,
         *,
+        counted_by: NDArray[np.intp],
         handover: Handover,
         costs: Costs,
     ) -> None:
@@ -71,7 +76,7 @@ class CodePlaces:
         self._costs = costs
         self._offsets = np.array(group.keys, np.uint64)
         self._semaphores = np.array([group.semaphores.get(key, 0) for key in group.keys], np.uint64)
-        self._first = group.first
+        self._counted_by = counted_by
         self._links: list[_Link] = []
 
     def attach(self, members: NDArray[np.intp]) -> dict[int, Refusal]:
@@ -80,7 +85,7 @@ class CodePlaces:
         if refusal is not None:
             return dict.fromkeys(members.tolist(), refusal)
         code = self._binary.code(self._offsets[members], LONGEST)
-        self._costs.place(members + self._first, places(code), on_return=self._on_return)
+        self._costs.place(self._counted_by[members], places(code), on_return=self._on_return)
         with self._binary.mapped():
             refused = self._attach_most(members)
         return {member: self._locate(member, why) for member, why in refused.items()}
@@ -158,7 +163,7 @@ class CodePlaces:
             self._programs[program],
             self._binary.path,
             self._offsets[members],
-            (members + self._first).astype(np.uint64) | np.uint64(number << 32),
+            self._counted_by[members].astype(np.uint64) | np.uint64(number << 32),
             on_return=on_return,
             semaphores=self._semaphores[members],
         )

@@ -73,6 +73,13 @@ class HeldBinary:
         same_file = (now.st_dev, now.st_ino) == (self.file.device, self.file.inode)
         return Fate.OVERWRITTEN if same_file else Fate.REPLACED
 
+    def is_overwritten(self) -> bool:
+        """Whether the open file has changed, whatever its path leads to by now: one fstat(2); false if none is open.
+
+        This is for paths below /proc/PID/root: another process may have that id by now.
+        """
+        return self._fd >= 0 and not self._is_examined(os.fstat(self._fd))
+
     @contextmanager
     def mapped(self) -> Iterator[None]:
         """Map the executable segments into this process, so that the kernel must place every probe at once.

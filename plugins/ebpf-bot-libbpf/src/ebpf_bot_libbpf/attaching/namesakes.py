@@ -1,7 +1,7 @@
-"""Other files at a binary's path: what covered processes in other mount namespaces and roots run in its place.
+"""Noticing other files at a binary's path: what covered processes in other mount namespaces and roots run in its place.
 
 A probe is in one file, by its inode. In a container the path may lead to another build of the same program or library,
-in which nothing is attached.
+in which nothing is attached. `other_builds` then attaches there.
 """
 
 from __future__ import annotations
@@ -9,22 +9,33 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import attrs
 
+from ebpf_bot_libbpf.attaching.scope import CommandScope
 from ebpf_bot_libbpf.points import Binary
 from ebpf_bot_libbpf.rooted import within_root
 
-__all__ = ["Namesakes"]
+__all__ = ["Namesake", "Namesakes"]
 
 _EVERY_SECONDS: Final = 1.0
+_LOADING_SECONDS: Final = 0.5
+"""For so long after a program was executed more of its libraries are likely to be mapped."""
+_SHARE: Final = 20
+"""Looking sooner takes at most one part of so many of a CPU."""
 _CODE: Final = re.compile(
     r"^[0-9a-f]+-[0-9a-f]+ ..x. [0-9a-f]+ [0-9a-f]+:[0-9a-f]+ (\d+) +(/.*)$", re.MULTILINE
 )
 """A line of /proc/PID/maps of memory that can be executed, from a file: its inode and path; proc_pid_maps(5)."""
+
+_View = tuple[int, int, int]
+"""What tells whether two processes see the same files: mount namespace, and device and inode of the root."""
+_Identity = tuple[int, int, int]
+"""Inode, mtime in ns and size of a file. An overlay shows a file of its layers under a device of its own, and probes are
+in both."""
 
 
 @attrs.frozen
@@ -32,13 +43,30 @@ class _OtherRoot:
     """A process whose root or mount namespace is not ours.
 
     Attributes:
+        view: which files it sees.
         root: /proc/PID/root.
         code: (path, inode) of the files whose code it has mapped; the path is within the root.
     """
 
     pid: int
+    view: _View
     root: str
     code: frozenset[tuple[str, int]]
+
+
+@attrs.frozen
+class Namesake:
+    """Another file than an expected binary, that a covered process runs at the same path.
+
+    Attributes:
+        binary: the number of the binary.
+        pid: the process.
+        path: of the file, below /proc/PID/root.
+    """
+
+    binary: int
+    pid: int
+    path: str
 
 
 class Namesakes:
@@ -48,48 +76,98 @@ class Namesakes:
     namespace, whose process ids the kernel covers by; elsewhere nothing is found.
 
     Args:
-        covers: whether a process is covered, by its id.
+        scope: says which processes are covered; None where all are, so that nothing is found.
     """
 
-    def __init__(self, binaries: Sequence[Binary], covers: Callable[[int], bool]) -> None:
-        self._unseen = dict(enumerate(binaries))
-        self._covers = covers
-        self._next = 0.0
+    def __init__(self, binaries: Sequence[Binary], scope: CommandScope | None) -> None:
+        self._binaries = binaries
+        self._scope = scope
+        self._pace = _Pace()
+        self._known: set[tuple[int, _Identity]] = set()
+        self._places: dict[int, tuple[tuple[int, str], ...]] = {}
 
-    def found(self, *, at_once: bool = False) -> dict[int, str]:
-        """Return of which binaries others are run, by number, with a sentence that says where; each once.
+    def found(self, *, at_once: bool = False) -> list[Namesake]:
+        """Return the files that were not known yet, each once.
 
-        Looks at most once a second, and finds nothing meanwhile, unless `at_once`.
+        Looks once a second, sooner after covered processes have executed programs, or `at_once`; finds nothing meanwhile.
         """
-        now = time.monotonic()
-        if not self._unseen or (now < self._next and not at_once):
-            return {}
-        self._next = now + _EVERY_SECONDS
-        found = {}
-        for other in self._other_roots():
-            for number, binary in list(self._unseen.items()):
-                place = _namesake(binary, other)
-                if place:
-                    found[number] = (
-                        f"process {other.pid}, in a root of its own, runs another file at this path, whose calls "
-                        f"were not seen; expect {place} as well"
-                    )
-                    del self._unseen[number]
-        return found
+        if self._scope is None or not self._binaries:
+            return []
+        if not self._pace.is_due(self._scope.executions) and not at_once:
+            return []
+        new: list[Namesake] = []
+        with self._pace.measured():
+            for other in self._other_roots(self._scope):
+                with suppress(OSError):  # it has ended meanwhile
+                    new += self._run_by(other)
+        return new
 
-    def _other_roots(self) -> Iterator[_OtherRoot]:
+    def _run_by(self, other: _OtherRoot) -> Iterator[Namesake]:
+        """Yield what is new of what a process runs."""
+        # Most processes run what one before them ran.
+        runs = hash((other.view, other.code))
+        if runs not in self._places:
+            places = tuple(self._in_place_of(other))
+            os.stat(other.root)  # noqa: PTH116 - of a process that has ended, what was found tells nothing
+            self._places[runs] = places
+        for number, place in self._places[runs]:
+            path = f"{other.root}{place}"
+            identity = _identity(path)
+            expected = self._binaries[number]
+            is_expected = identity == (expected.inode, expected.mtime_ns, expected.size)
+            if not is_expected and (number, identity) not in self._known:
+                self._known.add((number, identity))
+                yield Namesake(number, other.pid, path)
+
+    def _in_place_of(self, other: _OtherRoot) -> Iterator[tuple[int, str]]:
+        """Yield which binaries' paths lead to code that a process has mapped, and where they lead in its root."""
+        for number, binary in enumerate(self._binaries):
+            with suppress(OSError):
+                place = within_root(f"{other.root}{binary.path}").removeprefix(other.root)
+                # A process may have entered its root after it mapped the very binary.
+                if any(place == path and inode != binary.inode for path, inode in other.code):
+                    yield number, place
+
+    @staticmethod
+    def _other_roots(scope: CommandScope) -> Iterator[_OtherRoot]:
         """Yield the covered processes with a root or mount namespace of their own."""
         own = _view("self")
         for name in os.listdir("/proc"):  # noqa: PTH208
             # Processes end while they are looked at, and some may not be looked at.
             with suppress(OSError):
-                if name.isdecimal() and _view(name) != own and self._covers(int(name)):
+                if name.isdecimal() and (view := _view(name)) != own and scope.covers(int(name)):
                     root = f"/proc/{name}/root"
-                    yield _OtherRoot(int(name), root, frozenset(_mapped(name, os.readlink(root))))  # noqa: PTH115
+                    code = frozenset(_mapped(name, os.readlink(root)))  # noqa: PTH115
+                    yield _OtherRoot(int(name), view, root, code)
 
 
-def _view(process: str) -> tuple[int, int, int]:
-    """Return what tells whether two processes see the same files: mount namespace and root."""
+class _Pace:
+    """When to look: a look that found nothing is repeated soon only where a program has been executed since."""
+
+    def __init__(self) -> None:
+        self._executions = 0
+        self._loaded_by = 0.0
+        self._soonest = self._latest = 0.0
+
+    def is_due(self, executions: int) -> bool:
+        """Whether to look now; `executions` says how many there have been so far."""
+        now = time.monotonic()
+        if executions != self._executions:
+            self._executions = executions
+            self._loaded_by = now + _LOADING_SECONDS
+        return now >= self._latest or self._soonest <= now < self._loaded_by
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        """Look within this context, whose length says how soon that may be done again."""
+        begin = time.monotonic()
+        yield
+        now = time.monotonic()
+        self._soonest = now + (_SHARE - 1) * (now - begin)
+        self._latest = max(now + _EVERY_SECONDS, self._soonest)
+
+
+def _view(process: str) -> _View:
     root = os.stat(f"/proc/{process}/root")  # noqa: PTH116
     return os.stat(f"/proc/{process}/ns/mnt").st_ino, root.st_dev, root.st_ino  # noqa: PTH116
 
@@ -101,15 +179,6 @@ def _mapped(process: str, root: str) -> Iterator[tuple[str, int]]:
             yield path.removeprefix(root.rstrip("/")), int(inode)
 
 
-def _namesake(binary: Binary, other: _OtherRoot) -> str:
-    """Return the path of what a process runs in a binary's place; empty where that is the binary, or nothing."""
-    try:
-        place = within_root(f"{other.root}{binary.path}")
-        there = os.stat(place)  # noqa: PTH116
-    except OSError:
-        return ""
-    # An overlay shows a file of its layers under a device of its own, and probes are in both.
-    same = (there.st_ino, there.st_mtime_ns, there.st_size) == (binary.inode, binary.mtime_ns, binary.size)
-    path = place.removeprefix(other.root)
-    runs = any(path == mapped and inode != binary.inode for mapped, inode in other.code)
-    return place if runs and not same else ""
+def _identity(path: str) -> _Identity:
+    status = os.stat(path)  # noqa: PTH116
+    return status.st_ino, status.st_mtime_ns, status.st_size

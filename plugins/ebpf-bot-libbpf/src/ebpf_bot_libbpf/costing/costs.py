@@ -38,14 +38,21 @@ class Costs:
         self._sites = sites
         self._programs = programs
         self._a_hit = np.full(sites.size, np.nan)
+        self._is_placed = np.zeros(sites.size, np.bool_)
         for group in sites.groups:
             self._a_hit[group.first : group.end] = self._of_kind(group)
         sharers = np.bincount(sites.pair_site, minlength=sites.size)
         self._share = 1 / np.maximum(sharers, 1)[sites.pair_site]
 
     def place(self, sites: NDArray[np.intp], places: NDArray[np.intp], *, on_return: bool) -> None:
-        """Say of what kind some places in code are, by `Place`; else they are taken for stepped ones."""
-        self._a_hit[sites] = self.hit_costs.places[places] + on_return * self.hit_costs.on_return
+        """Say of what kind some places in code are, by `Place`; else they are taken for stepped ones.
+
+        A site that counts several places, in several files, is taken for the dearest of them.
+        """
+        self._a_hit[sites[~self._is_placed[sites]]] = 0
+        self._is_placed[sites] = True
+        costs = self.hit_costs.places[places] + on_return * self.hit_costs.on_return
+        np.maximum.at(self._a_hit, sites, costs)
 
     def of_rows(self) -> NDArray[np.float64]:
         """Return the CPU seconds that each row has cost so far, shape (rows,); NaN for one without a site."""

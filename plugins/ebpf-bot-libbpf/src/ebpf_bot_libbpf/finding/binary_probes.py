@@ -17,6 +17,7 @@ from ebpf_bot_libbpf.finding.binaries import Binaries, Examined
 from ebpf_bot_libbpf.finding.insight import Insight, Named
 from ebpf_bot_libbpf.finding.placed import Placed, in_order
 from ebpf_bot_libbpf.finding.refusals import UnprobeableError
+from ebpf_bot_libbpf.finding.spelling import taken_apart
 from ebpf_bot_libbpf.finding.standings import stated
 from ebpf_bot_libbpf.finding.suggestions import Suggestions
 from ebpf_bot_libbpf.finding.targets import Targets, before_wildcard, has_wildcard
@@ -85,7 +86,7 @@ class BinaryProbes(Generic[T]):
         """Return where probes are placed, examining their binaries if no pattern has yet; see `Finder.points`."""
         where: dict[tuple[str, str], tuple[array[int], list[str]]] = {}
         for number, name in enumerate(names):
-            kind, path, within = _taken_apart(name)
+            kind, path, within = taken_apart(name)
             numbers, wanted = where.setdefault((kind, path), (array("q"), []))
             numbers.append(number)
             wanted.append(within)
@@ -204,13 +205,3 @@ def _matching(pattern: ProbePattern, content: Named) -> NDArray[np.intp]:
         return np.zeros(0, np.intp)
     start, end = bisect_left(content.names, beginning), bisect_left(content.names, beginning + _LAST)
     return np.array(pattern.match_names(content.names[start:end]), np.intp) + start
-
-
-def _taken_apart(name: str) -> tuple[str, str, str]:
-    """Return kind, path and name in it of a probe, as `ProbePattern.parse` takes them apart, which is slow."""
-    kind, _, rest = name.partition(":")
-    path, _, within = rest.rpartition(":")
-    if kind == ProbeKind.USDT:
-        path, _, provider = path.rpartition(":")
-        within = f"{provider}:{within}"
-    return kind, path, within
