@@ -18,6 +18,7 @@ from ebpf_bot_libbpf.privileges import Privileges
 TARGET = r"""
     #define _GNU_SOURCE
     #define _SDT_HAS_SEMAPHORES 1
+    #include <pthread.h>
     #include <stdio.h>
     #include <stdlib.h>
     #include <string.h>
@@ -45,6 +46,14 @@ TARGET = r"""
             if (shop_armed_semaphore) { DTRACE_PROBE1(shop, armed, i); }
         }
     }
+    static volatile int ended;
+    static void *storm(void *rounds) {
+        for (; !ended; ++*(long *)rounds) {
+            syscall(SYS_getuid); syscall(SYS_getgid); syscall(SYS_geteuid);
+            syscall(SYS_getegid); syscall(SYS_gettid); syscall(SYS_getppid);
+        }
+        return 0;
+    }
     int main(int c, char **v) {
         int n = atoi(v[2]);
         if (!strcmp(v[1], "day")) {
@@ -57,6 +66,14 @@ TARGET = r"""
             char *pages = mmap(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
             madvise(pages, size, MADV_NOHUGEPAGE);
             for (size_t at = 0; at < size; at += 4096) ((volatile char *)pages)[at] = 1;
+        } else if (!strcmp(v[1], "storm")) {
+            long rounds[8] = {0}, all = 0;
+            pthread_t threads[8];
+            for (int i = 0; i < n; i++) pthread_create(threads + i, 0, storm, rounds + i);
+            while (getchar() != EOF);
+            ended = 1;
+            for (int i = 0; i < n; i++) { pthread_join(threads[i], 0); all += rounds[i]; }
+            printf("%ld\n", all);
         } else if (!strcmp(v[1], "sleep")) {
             for (int i = 0; i < n; i++) usleep(1000);
         } else {
@@ -69,10 +86,15 @@ TARGET = r"""
 
 @pytest.fixture(scope="session")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`day N` does each thing N times and once more in a child; `pages N`, `sleep N`, `spin MILLISECONDS`."""
+    """`day N` does each thing N times and once more in a child; `pages N`, `sleep N`, `spin MILLISECONDS`.
+
+    `storm THREADS` makes rounds of six system calls until its input ends, and says how many rounds.
+    """
     directory = tmp_path_factory.mktemp("target")
     (directory / "target.c").write_text(TARGET)
-    subprocess.run(["gcc", "-O1", "target.c", "-o", "target"], cwd=directory, check=True, timeout=120)
+    subprocess.run(
+        ["gcc", "-O1", "-pthread", "target.c", "-o", "target"], cwd=directory, check=True, timeout=120
+    )
     return directory / "target"
 
 

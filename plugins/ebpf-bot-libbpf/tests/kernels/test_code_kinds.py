@@ -25,7 +25,10 @@ def test_functions_returns_and_usdt_points(either, target, shows):
         assert trial.hits() == {"work": 102, "twice": 51, "plain": 51, "armed": 51}
         assert trial.lost == 0
         assert done.stdout == b"1\n"
+        within = trial.injection.cost()
+        assert (within > 0).all()
         trial.run(target, "day", 50, follow=False)
+        assert trial.injection.cost() == pytest.approx(2 * within)
         assert trial.hits() == {"work": 102, "twice": 51, "plain": 51, "armed": 51}
         inspected = {row.probe.rpartition(":")[2]: row for row in trial.injection.inspect()}
         assert inspected["work"].opportunities == 1

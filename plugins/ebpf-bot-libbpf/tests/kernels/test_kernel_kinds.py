@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import numpy as np
 import pytest
 from ebpf_bot_libbpf.finding.tracefs import Tracefs
@@ -24,11 +26,41 @@ def test_calls_of_a_function_of_the_kernel(either, target, lacking, shows, kind)
         trial.run(target, "day", 7, follow=False)
         assert trial.hits() == {"do_unlinkat": 16}
         assert trial.lost == 0
+        assert trial.injection.cost()[0] > 0
         trial.injection.detach(trial.rows)
         trial.run(target, "day", 7)
         assert trial.hits() == {"do_unlinkat": 16}
     way = "one link" if either.injector._features.kprobe_multi else "perf events"
     shows(kind, f"exact, by {way}" if "probe" in kind else "exact")
+
+
+@pytest.mark.parametrize("kind", ["kprobe", "kretprobe"])
+def test_those_that_stay_are_counted_exactly_while_others_leave_under_fire(
+    either, target, lacking, shows, kind
+):
+    """Each that leaves gives a hit of the others the chance to be seen twice, or by nobody."""
+    names = [
+        f"{kind}:__x64_sys_{call}" for call in ("getuid", "getgid", "geteuid", "getegid", "gettid", "getppid")
+    ]
+    if kind in lacking:
+        found = either.injector.find([ProbePattern.parse(name) for name in names])
+        assert set(found.columns["verdict"]) == {Verdict.REFUSED}
+        return
+    with either.trial(*names) as trial:
+        assert len(trial.rows) == len(names)
+        with trial.injection.follow():
+            storm = subprocess.Popen([target, "storm", "3"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for leaving in trial.rows[:4]:
+            before = trial.hits().get("__x64_sys_getppid", 0)
+            while trial.hits(timeout=1)["__x64_sys_getppid"] < before + 1000:
+                assert storm.poll() is None
+            trial.injection.detach(np.array([leaving]))
+        rounds = int(storm.communicate(timeout=60)[0])
+        hits = trial.hits()
+        assert (hits["__x64_sys_gettid"], hits["__x64_sys_getppid"]) == (rounds, rounds)
+        assert trial.lost == 0
+        assert 0 < hits["__x64_sys_getuid"] < hits["__x64_sys_getegid"] < rounds
+    shows(kind, "exact while others leave")
 
 
 @pytest.mark.parametrize("kind", ["kprobe", "fentry"])
@@ -130,6 +162,7 @@ def test_page_faults_are_those_of_the_fresh_pages_and_of_starting(bench, target,
             usage = bench.usage_of(trial.injection, target, "pages", touched)
             hits = sum(trial.hits().values()) - before
             assert touched <= hits <= usage.ru_minflt + usage.ru_majflt
+            assert trial.injection.cost()[0] > 0
             counted.append(hits)
         trial.run(target, "pages", pages, follow=False)
         assert sum(trial.hits().values()) == sum(counted)

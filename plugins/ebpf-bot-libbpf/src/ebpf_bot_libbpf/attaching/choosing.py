@@ -20,7 +20,7 @@ from ebpf_bot_libbpf.attaching.kernel_events import (
     Syscalls,
     Tracepoints,
 )
-from ebpf_bot_libbpf.attaching.kernel_functions import Fentries, KprobeEvents, KprobeLinks
+from ebpf_bot_libbpf.attaching.kernel_functions import Fentries, KprobeEvents, KprobeLinks, KretprobeLinks
 from ebpf_bot_libbpf.attaching.loads import LoadSite
 from ebpf_bot_libbpf.attaching.unserved import NEEDS_COOKIES, NEEDS_UPROBE_MULTI, NO_RECORDS, Unserved
 from ebpf_bot_libbpf.costing.costs import Costs
@@ -71,7 +71,7 @@ class Attachers:
             )
         if self.programs.asset is STREAMING:
             return Unserved(NEEDS_UPROBE_MULTI)
-        return CodeEvents(group, counted_by, binary, self.programs, self.closer)
+        return CodeEvents(group, counted_by, binary, self.programs, self.closer, costs=self.costs)
 
     def of_kernel(self, group: SiteGroup, point: type[KernelPoint]) -> Attacher:
         """Return what attaches events and functions of the kernel that points of one type name."""
@@ -79,12 +79,15 @@ class Attachers:
             return Unserved(NO_RECORDS)
         if self.programs.asset is STREAMING and point is RawTracepointPoint and not self.features.raw_cookies:
             return Unserved(NEEDS_COOKIES)
+        counts_each_return = self.handover.exact and group.kind.on_return
+        if point is KprobePoint and self.features.kprobe_multi and not counts_each_return:
+            return KprobeLinks(group, self.programs, self.closer, self.handover)
         attachers: dict[type[KernelPoint], type[_KernelAttacher]] = {
             TracepointPoint: Tracepoints,
             RawTracepointPoint: RawTracepoints if self.features.raw_cookies else RawTracepointCopies,
             SyscallPoint: Syscalls,
             SyscallExitPoint: SyscallExits,
-            KprobePoint: KprobeLinks if self.features.kprobe_multi else KprobeEvents,
+            KprobePoint: KretprobeLinks if self.features.kprobe_multi else KprobeEvents,
             FentryPoint: Fentries,
             SoftwarePoint: SoftwareEvents,
         }
@@ -96,5 +99,5 @@ class Attachers:
 
 
 _KernelAttacher = (
-    Tracepoints | RawTracepoints | Syscalls | KprobeLinks | KprobeEvents | Fentries | SoftwareEvents
+    Tracepoints | RawTracepoints | Syscalls | KretprobeLinks | KprobeEvents | Fentries | SoftwareEvents
 )

@@ -12,6 +12,8 @@ from ebpf_bot_libbpf.attaching.attacher import Refusal
 from ebpf_bot_libbpf.attaching.closing import Closer
 from ebpf_bot_libbpf.attaching.held_binary import HeldBinary
 from ebpf_bot_libbpf.attaching.one_by_one import Held, OneByOne, link_event
+from ebpf_bot_libbpf.costing.costs import Costs
+from ebpf_bot_libbpf.finding.emulation import LONGEST
 from ebpf_bot_libbpf.kernel import perf_events
 from ebpf_bot_libbpf.kernel.kernel_error import KernelError
 from ebpf_bot_libbpf.kernel.programs import Programs
@@ -37,23 +39,27 @@ class CodeEvents(OneByOne):
         binary: HeldBinary,
         programs: Programs,
         closer: Closer,
+        *,
+        costs: Costs,
     ) -> None:
         super().__init__(group, programs, closer)
         self._counted_by = counted_by
         self._binary = binary
+        self._costs = costs
+        self._offsets = np.array(group.keys, np.uint64)
 
     def attach(self, members: NDArray[np.intp]) -> dict[int, Refusal]:
         """Attach members, each on its own."""
         refusal = self._binary.open()
         if refusal is not None:
             return dict.fromkeys(members.tolist(), refusal)
+        code = self._binary.code(self._offsets[members], LONGEST)
+        self._costs.place(self._counted_by[members], code, on_return=self._group.kind.on_return)
         with self._binary.mapped():
             return super().attach(members)
 
     def _hold(self, member: int) -> Held:
-        offset = self._group.keys[member]
-        if not isinstance(offset, int):
-            raise TypeError(f"{offset!r} is no offset")
+        offset = int(self._offsets[member])
         semaphore = self._group.semaphores.get(offset, 0)
         event = perf_events.open_place(
             self._binary.path, offset, on_return=self._group.kind.on_return, semaphore=semaphore

@@ -12,18 +12,21 @@ __all__ = ["Handover"]
 
 
 class Handover:
-    """Numbers the links on places in code, and hands their places over where every hit counts.
+    """Numbers the links that hold many sites, and hands their sites over where every hit counts.
 
     How a hit is counted once while two links see it is told in kernel/bpf/handover.bpf.h.
 
     Args:
         exact: whether hits must be counted once; else the old link is closed in the background meanwhile.
+
+    Attributes:
+        exact: likewise.
     """
 
     def __init__(self, programs: Programs, closer: Closer, *, exact: bool) -> None:
         self._programs = programs
         self._closer = closer
-        self._exact = exact
+        self.exact = exact
         self._numbers = itertools.count(1)
 
     def number(self) -> int:
@@ -38,11 +41,11 @@ class Handover:
         Where hits must be exact this takes until the kernel has let go of the old ones, 30-60 ms.
 
         Args:
-            old: the old links, which are closed; several where places have more than one program.
+            old: the old links, which are closed; several where one cannot hold all.
             attach: attaches the new ones, under the number it is given; KernelError leaves the old ones as they are.
         """
         number = self.number()
-        if not self._exact:
+        if not self.exact:
             links = attach(number)
             self._closer.close(old)
             return links, number

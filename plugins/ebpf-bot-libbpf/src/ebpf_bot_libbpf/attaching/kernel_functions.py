@@ -1,4 +1,4 @@
-"""Attaching functions of the kernel: kprobes, many by one link or each by a perf event, and fentry."""
+"""Attaching functions of the kernel: kprobes, by one link, a link each or a perf event each, and fentry."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from ebpf_bot_core import Reason
 from ebpf_bot_libbpf.attaching.attacher import Refusal
 from ebpf_bot_libbpf.attaching.closing import Closer
-from ebpf_bot_libbpf.attaching.isolation import isolate
+from ebpf_bot_libbpf.attaching.handover import Handover
+from ebpf_bot_libbpf.attaching.many_at_once import ManyAtOnce
 from ebpf_bot_libbpf.attaching.one_by_one import Held, OneByOne, link_event
 from ebpf_bot_libbpf.kernel import perf_events, syscalls
 from ebpf_bot_libbpf.kernel.abi import AttachType, ProgramType
-from ebpf_bot_libbpf.kernel.descriptors import refuse_if_scarce
 from ebpf_bot_libbpf.kernel.kernel_error import ENOTSUPP, KernelError
 from ebpf_bot_libbpf.kernel.programs import Programs
 from ebpf_bot_libbpf.sites import Key, SiteGroup
 
-__all__ = ["Fentries", "KprobeEvents", "KprobeLinks"]
+__all__ = ["Fentries", "KprobeEvents", "KprobeLinks", "KretprobeLinks"]
 
 _NOT_TRACEABLE: Final = "the kernel does not let this function be probed (notrace, or it traces itself there)"
 _OF_A_FUNCTION: Final = (errno.EINVAL, errno.ENOENT, errno.ESRCH, errno.EILSEQ, errno.EADDRNOTAVAIL)
@@ -32,65 +32,31 @@ def _explain(error: KernelError) -> Refusal:
     return Refusal.of(error)
 
 
-class KprobeLinks:
+class KprobeLinks(ManyAtOnce):
     """Functions of the kernel, or the returns from there, by one kprobe_multi link; an `Attacher`. Kernel 5.18."""
 
-    def __init__(self, group: SiteGroup, programs: Programs, closer: Closer) -> None:
-        self._group: Final = group
-        self._programs = programs
-        self._closer = closer
-        self._attached = np.zeros(len(group.keys), np.bool_)
-        self._links: list[int] = []
+    def __init__(self, group: SiteGroup, programs: Programs, closer: Closer, handover: Handover) -> None:
+        super().__init__(group, np.arange(group.first, group.end), programs, closer, handover)
 
-    def attach(self, members: NDArray[np.intp]) -> dict[int, Refusal]:
-        """Attach members; those that the kernel refuses are found and left out."""
-        refused: dict[int, Refusal] = {}
-        try:
-            refuse_if_scarce("attach kprobes")
-            self._links += self._link(members, "kprobe_hit")
-        except KernelError as error:
-            if error.errno not in _OF_A_FUNCTION:
-                return dict.fromkeys(members.tolist(), _explain(error))
-            refused = {member: _explain(why) for member, why in isolate(members, self._try).items()}
-            members = np.setdiff1d(members, np.fromiter(refused, np.intp, len(refused)))
-            try:
-                self._links += self._link(members, "kprobe_hit")
-            except KernelError as again:
-                return refused | dict.fromkeys(members.tolist(), _explain(again))
-        self._attached[members] = True
-        return refused
+    def _attach_hits(self, members: NDArray[np.intp], number: int) -> list[int]:
+        return self._attach("kprobe_hit", members, number)
 
-    def detach(self, members: NDArray[np.intp]) -> None:
-        """Step off members: first a link on those that stay, then the old ones are closed."""
-        staying = self._attached.copy()
-        staying[members] = False
-        old = self._links
-        self._links = self._link(np.flatnonzero(staying), "kprobe_hit")
-        self._attached = staying
-        self._closer.close(old)
+    def _attach_trial(self, members: NDArray[np.intp]) -> list[int]:
+        return self._attach("kprobe_trial", members, 0)
 
-    def close(self) -> None:
-        """Begin to detach all."""
-        self._closer.close(self._links)
-        self._links = []
-        self._attached[:] = False
-
-    def _try(self, members: NDArray[np.intp]) -> None:
-        """Attach and detach a program that does nothing, so that no hit is counted twice meanwhile."""
-        self._closer.close(self._link(members, "kprobe_trial"))
-
-    def _link(self, members: NDArray[np.intp], program: str) -> list[int]:
+    def _attach(self, program: str, members: NDArray[np.intp], number: int) -> list[int]:
         """Link functions by their names, and by their addresses those that share a name; one link takes one or other."""
         links: list[int] = []
+        functions = {member: _function(self._group.keys[member]) for member in members.tolist()}
         try:
             for by in (str, int):
-                part = [member for member in members.tolist() if isinstance(self._group.keys[member], by)]
+                part = [member for member, function in functions.items() if isinstance(function, by)]
                 if part:
                     links.append(
                         syscalls.attach_kprobes(
                             self._programs[program],
-                            [_function(self._group.keys[member]) for member in part],
-                            np.array(part, np.uint64) + np.uint64(self._group.first),
+                            [functions[member] for member in part],
+                            self._cookies(np.array(part, np.intp), number),
                             on_return=self._group.kind.on_return,
                         )
                     )
@@ -98,6 +64,31 @@ class KprobeLinks:
             self._closer.close(links)
             raise
         return links
+
+    def _is_of_a_member(self, error: KernelError) -> bool:
+        return error.errno in _OF_A_FUNCTION
+
+    def _explain(self, member: int, error: KernelError) -> Refusal:  # noqa: ARG002 - the name says enough
+        return _explain(error)
+
+
+class KretprobeLinks(OneByOne):
+    """Returns from functions of the kernel where every hit counts, each by a kprobe_multi link of its own. Kernel 5.18.
+
+    No link can follow on another here and count exactly: whether a return is seen is settled when its function is
+    entered, which may be long before, and kernels differ in which of two links sees it first.
+    """
+
+    def _hold(self, member: int) -> Held:
+        function, cookie = (
+            _function(self._group.keys[member]),
+            np.array([self._group.first + member], np.uint64),
+        )
+        program = self._programs["kprobe_hit"]
+        return Held((syscalls.attach_kprobes(program, [function], cookie, on_return=True),))
+
+    def _explain(self, error: KernelError) -> Refusal:
+        return _explain(error)
 
 
 class KprobeEvents(OneByOne):

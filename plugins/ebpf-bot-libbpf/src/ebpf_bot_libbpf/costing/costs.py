@@ -8,10 +8,15 @@ from numpy.typing import NDArray
 from ebpf_bot_core import Scope
 from ebpf_bot_libbpf.attaching.closing import Closer
 from ebpf_bot_libbpf.costing.calibration import HitCosts, calibrate
+from ebpf_bot_libbpf.costing.kernel_functions import KprobeCosts, calibrate_kprobes
+from ebpf_bot_libbpf.costing.places import Place, places
 from ebpf_bot_libbpf.kernel.programs import COUNTING, Programs
 from ebpf_bot_libbpf.points import (
+    FentryPoint,
     KernelPoint,
+    KprobePoint,
     RawTracepointPoint,
+    SoftwarePoint,
     SyscallExitPoint,
     SyscallPoint,
     TracepointPoint,
@@ -22,13 +27,16 @@ __all__ = ["Costs"]
 
 _measured: list[HitCosts] = []
 """What this process has calibrated, once; a machine does not change."""
+_measured_kprobes: list[KprobeCosts] = []
+"""Likewise, once it has probed functions of the kernel."""
 
 
 class Costs:
     """Estimates what the probes have cost, from the counters of their sites.
 
-    Hits out of scope cost as much and are counted for it at places in code, not at events of the kernel. What a watched
-    syscall adds to all the others is not in it. The cost of a site that several probes share is shared between them.
+    Hits out of scope cost as much and are counted for it at places in code and at kprobes, not at fentry and events of
+    the kernel. What a watched syscall adds to all the others is not in it. The cost of a site that several probes share
+    is shared between them.
     """
 
     def __init__(self, sites: Sites, programs: Programs, closer: Closer) -> None:
@@ -37,6 +45,7 @@ class Costs:
         self.hit_costs = _measured[0]
         self._sites = sites
         self._programs = programs
+        self._closer = closer
         self._a_hit = np.full(sites.size, np.nan)
         self._is_placed = np.zeros(sites.size, np.bool_)
         for group in sites.groups:
@@ -44,14 +53,17 @@ class Costs:
         sharers = np.bincount(sites.pair_site, minlength=sites.size)
         self._share = 1 / np.maximum(sharers, 1)[sites.pair_site]
 
-    def place(self, sites: NDArray[np.intp], places: NDArray[np.intp], *, on_return: bool) -> None:
-        """Say of what kind some places in code are, by `Place`; else they are taken for stepped ones.
+    def place(self, sites: NDArray[np.intp], code: NDArray[np.uint8], *, on_return: bool) -> None:
+        """Say what stands at some places in code; else their instructions are taken for stepped ones.
 
         A site that counts several places, in several files, is taken for the dearest of them.
+
+        Args:
+            code: shape (n, LONGEST), the code from each of these places on.
         """
         self._a_hit[sites[~self._is_placed[sites]]] = 0
         self._is_placed[sites] = True
-        costs = self.hit_costs.places[places] + on_return * self.hit_costs.on_return
+        costs = self.hit_costs.places[places(code)] + on_return * self.hit_costs.on_return
         np.maximum.at(self._a_hit, sites, costs)
 
     def of_rows(self) -> NDArray[np.float64]:
@@ -67,14 +79,29 @@ class Costs:
 
     def _of_kind(self, group: SiteGroup) -> float:
         if isinstance(group.kind, CodeKind):
-            return float(self.hit_costs.places[-1]) + group.kind.on_return * self.hit_costs.on_return
+            return (
+                float(self.hit_costs.places[Place.STEPPED]) + group.kind.on_return * self.hit_costs.on_return
+            )
+        if group.kind.point is KprobePoint:
+            costs = self._kprobe_costs()
+            return costs.on_return if group.kind.on_return else costs.entry
+        # The kernel calls a program on fentry or fexit as one on a raw tracepoint; a sample is a perf event.
         events: dict[type[KernelPoint], float] = {
             TracepointPoint: self.hit_costs.tracepoint,
             RawTracepointPoint: self.hit_costs.raw_event,
             SyscallPoint: self.hit_costs.raw_event,
             SyscallExitPoint: self.hit_costs.raw_event,
+            FentryPoint: self.hit_costs.raw_event,
+            SoftwarePoint: self.hit_costs.tracepoint,
         }
-        return events.get(group.kind.point, float("nan"))
+        return events[group.kind.point]
+
+    def _kprobe_costs(self) -> KprobeCosts:
+        if self._programs.asset is not COUNTING:
+            return KprobeCosts.at_most(self.hit_costs)
+        if not _measured_kprobes:
+            _measured_kprobes.append(calibrate_kprobes(self._programs, self._closer, self.hit_costs))
+        return _measured_kprobes[0]
 
 
 def _calibrated(programs: Programs, closer: Closer) -> HitCosts:

@@ -1,8 +1,7 @@
 """Choosing where within its entry block a function is probed, so that a hit costs little or is possible at all.
 
 A breakpoint costs the target 0.8 us where the kernel emulates the instruction below it, and 12 us where it must step it
-in a copy (`scripts/measure.py` shows both). arch/x86/kernel/uprobes.c emulates `nop`, `push` of a
-register, and `call`, `jmp` and `jcc` with a distance. The longer nops are left out: it emulates some of them since 6.18.
+in a copy (`scripts/measure.py` shows both). `emulation` says which are emulated.
 
 The count at the chosen place must be that of the entry in every case. So it lies in the entry block, behind
 instructions that always go on; no symbol begins before it, nothing jumps between it and the entry, and a function that
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ebpf_bot_libbpf.finding.elf import Segment
+from ebpf_bot_libbpf.finding.emulation import CALL, NOP, is_emulated
 from ebpf_bot_libbpf.finding.entry_blocks import MAX_BLOCK, cheap_behind, probeable_behind
 from ebpf_bot_libbpf.finding.extents import Extents
 from ebpf_bot_libbpf.finding.files import OpenFile
@@ -33,14 +33,6 @@ __all__ = ["SiteChooser"]
 _MAX_CODE: Final = 1 << 30
 """Bytes of code that are searched for jumps."""
 _HIGHEST: Final = 1 << 62
-_CALL: Final = 0xE8
-_NOP: Final = 0x90
-_PUSH: Final = range(0x50, 0x58)
-_SHORT_JCC: Final = range(0x70, 0x80)
-_LONG_JCC: Final = range(0x80, 0x90)
-_JMP: Final = (0xE9, 0xEB)
-_REX_B: Final = 0x41
-_TWO_BYTES: Final = 0x0F
 
 _MAYBE_CHEAP: Final = re.compile(rb"[\x41\x50-\x57\x70-\x7f\x90\xe8\xe9\xeb]|\x0f[\x80-\x8f]")
 """With what a cheap instruction begins, wherever instructions begin."""
@@ -151,17 +143,11 @@ class SiteChooser:
     def _is_cheap(self, code: bytes, at: int) -> bool:
         """Whether the kernel emulates the instruction at a position; it has no prefix but the one for r8 to r15."""
         first, second = code[at], code[at + 1] if at + 1 < len(code) else 0
-        if first == _NOP:
+        if first == NOP:
             return not self.has_usdt or at == 0
-        if first == _CALL:
+        if first == CALL:
             return not _has_shadow_stacks()
-        return (
-            first in _PUSH
-            or first in _SHORT_JCC
-            or first in _JMP
-            or (first == _REX_B and second in _PUSH)
-            or (first == _TWO_BYTES and second in _LONG_JCC)
-        )
+        return is_emulated(first, second)
 
 
 @cache

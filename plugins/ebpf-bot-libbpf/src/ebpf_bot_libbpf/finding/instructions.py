@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ebpf_bot_libbpf.finding.emulation import are_nops
 from ebpf_bot_libbpf.finding.files import OpenFile
 from ebpf_bot_libbpf.finding.stepping import LONGEST, misrun, unknown
 
@@ -60,9 +61,7 @@ def misrun_in(file: OpenFile, machine: str | int) -> Callable[[NDArray[np.uint64
     """
     if machine not in _X86:
         return lambda offsets: np.zeros(len(offsets), np.bool_)
-    return lambda offsets: _judged(
-        file, offsets, lambda code, at: misrun(code[at[:, None] + np.arange(LONGEST)])
-    )
+    return lambda offsets: _judged(file, offsets, lambda code, at: misrun(_instructions(code, at)))
 
 
 def nops_in(file: OpenFile, machine: str | int) -> Callable[[NDArray[np.uint64]], NDArray[np.bool_]]:
@@ -73,7 +72,7 @@ def nops_in(file: OpenFile, machine: str | int) -> Callable[[NDArray[np.uint64]]
     """
     if machine != "EM_X86_64":
         return lambda offsets: np.ones(len(offsets), np.bool_)
-    return lambda offsets: _judged(file, offsets, _nop)
+    return lambda offsets: _judged(file, offsets, lambda code, at: are_nops(_instructions(code, at)))
 
 
 def _judged(
@@ -117,11 +116,3 @@ def _instructions(code: NDArray[np.uint8], at: NDArray[np.intp]) -> NDArray[np.u
     """Return the bytes at some positions, shape (n, LONGEST)."""
     found: NDArray[np.uint8] = code[at[:, None] + np.arange(LONGEST)]
     return found
-
-
-def _nop(code: NDArray[np.uint8], at: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Where 90 or 0F 1F stands, also behind operand-size prefixes (66), as assemblers pad."""
-    for _ in range(LONGEST - 2):
-        at = at + (code[at] == 0x66)  # noqa: PLR2004 - an opcode
-    nop: NDArray[np.bool_] = (code[at] == 0x90) | ((code[at] == 0x0F) & (code[at + 1] == 0x1F))  # noqa: PLR2004
-    return nop

@@ -12,18 +12,22 @@ const volatile __u32 others; /* the counter that follows those of the sites; 0: 
 
 __u32 syscall_exit_sites[SYSCALL_SLOTS]; /* by syscall number; 0: not watched */
 
+/* Count a hit, also one out of scope where those are counted: it cost the thread as much. */
+static __always_inline void count_whoever(__u32 site)
+{
+	if (in_scope())
+		count(site);
+	else if (others)
+		count(others + site);
+}
+
 SEC("kprobe.multi")
 int uprobe_hit(void *ctx)
 {
 	__u64 cookie = bpf_get_attach_cookie(ctx);
-	__u32 site = cookie;
 
-	if (keep && is_counted_already(cookie >> 32))
-		return 0;
-	if (in_scope())
-		count(site);
-	else if (others) /* it cost the thread as much as a hit that counts */
-		count(others + site);
+	if (!keep || !is_counted_already(cookie >> 32))
+		count_whoever(cookie);
 	return 0;
 }
 
@@ -87,8 +91,7 @@ int syscall_exit_hit(struct bpf_raw_tracepoint_args *ctx)
 SEC("kprobe")
 int event_hit(void *ctx)
 {
-	if (in_scope())
-		count(bpf_get_attach_cookie(ctx));
+	count_whoever(bpf_get_attach_cookie(ctx));
 	return 0;
 }
 
@@ -105,8 +108,10 @@ int sample_hit(void *ctx)
 SEC("kprobe.multi")
 int kprobe_hit(void *ctx)
 {
-	if (in_scope())
-		count(bpf_get_attach_cookie(ctx));
+	__u64 cookie = bpf_get_attach_cookie(ctx);
+
+	if (!keep || !is_counted_already_on_cpu(cookie >> 32))
+		count_whoever(cookie);
 	return 0;
 }
 
