@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ebpf_bot_libbpf.attaching import code_places
+from ebpf_bot_libbpf.attaching import many_at_once
 from ebpf_bot_libbpf.features import Features
+from ebpf_bot_libbpf.kernel import syscalls
 from ebpf_bot_libbpf.kernel.kernel_error import KernelError
 
 from ebpf_bot_core import Reason, Scope, Verdict
@@ -284,8 +285,8 @@ def test_where_the_privilege_is_missing_all_are_refused_and_none_is_searched_for
         raise KernelError("attach uprobes", errno.EPERM)
 
     bench = bench_with(Features(uprobe_multi=True, kprobe_multi=False, raw_cookies=False))
-    monkeypatch.setattr(code_places, "isolate", lambda *_: pytest.fail("searched"))
-    monkeypatch.setattr(code_places.syscalls, "attach_uprobes", refuse)
+    monkeypatch.setattr(many_at_once, "isolate", lambda *_: pytest.fail("searched"))
+    monkeypatch.setattr(syscalls, "attach_uprobes", refuse)
     with bench.open(f"uprobe:{many}:f0*", "syscall:getppid") as (injection, found):
         outcome = injection.attach(np.arange(len(found)))
         assert set(outcome.columns["reason"][:-1]) == {Reason.PERMISSION}

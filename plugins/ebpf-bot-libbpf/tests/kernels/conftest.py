@@ -49,8 +49,8 @@ TARGET = r"""
     static volatile int ended;
     static void *storm(void *rounds) {
         for (; !ended; ++*(long *)rounds) {
-            syscall(SYS_getuid); syscall(SYS_getgid); syscall(SYS_geteuid);
-            syscall(SYS_getegid); syscall(SYS_gettid); syscall(SYS_getppid);
+            syscall(SYS_getpgid, 0); syscall(SYS_getsid, 0); syscall(SYS_umask, 022);
+            syscall(SYS_sched_getscheduler, 0); syscall(SYS_sched_get_priority_max, 0); syscall(SYS_sched_get_priority_min, 0);
         }
         return 0;
     }

@@ -34,33 +34,49 @@ def test_calls_of_a_function_of_the_kernel(either, target, lacking, shows, kind)
     shows(kind, f"exact, by {way}" if "probe" in kind else "exact")
 
 
+STORMED = tuple(
+    f"__x64_sys_{call}"
+    for call in (
+        *("getpgid", "getsid", "umask", "sched_getscheduler"),
+        *("sched_get_priority_max", "sched_get_priority_min"),
+    )
+)
+
+
 @pytest.mark.parametrize("kind", ["kprobe", "kretprobe"])
 def test_those_that_stay_are_counted_exactly_while_others_leave_under_fire(
     either, target, lacking, shows, kind
 ):
     """Each that leaves gives a hit of the others the chance to be seen twice, or by nobody."""
-    names = [
-        f"{kind}:__x64_sys_{call}" for call in ("getuid", "getgid", "geteuid", "getegid", "gettid", "getppid")
-    ]
+    names = [f"{kind}:{function}" for function in STORMED]
     if kind in lacking:
         found = either.injector.find([ProbePattern.parse(name) for name in names])
         assert set(found.columns["verdict"]) == {Verdict.REFUSED}
         return
+    *leaving, stays, stays_too = STORMED
     with either.trial(*names) as trial:
-        assert len(trial.rows) == len(names)
+        row_of = {trial.injection.probes[row]: row for row in trial.rows.tolist()}
         with trial.injection.follow():
             storm = subprocess.Popen([target, "storm", "3"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        for leaving in trial.rows[:4]:
-            before = trial.hits().get("__x64_sys_getppid", 0)
-            while trial.hits(timeout=1)["__x64_sys_getppid"] < before + 1000:
+        for function in leaving:
+            enough = trial.hits().get(stays, 0) + 1000
+            while trial.hits(timeout=1).get(stays, 0) < enough:
                 assert storm.poll() is None
-            trial.injection.detach(np.array([leaving]))
+            trial.injection.detach(np.array([row_of[f"{kind}:{function}"]]))
         rounds = int(storm.communicate(timeout=60)[0])
         hits = trial.hits()
-        assert (hits["__x64_sys_gettid"], hits["__x64_sys_getppid"]) == (rounds, rounds)
-        assert trial.lost == 0
-        assert 0 < hits["__x64_sys_getuid"] < hits["__x64_sys_getegid"] < rounds
+        assert (hits[stays], hits[stays_too], trial.lost) == (rounds, rounds, 0)
+        assert 0 < hits[leaving[0]] < hits[leaving[-1]] < rounds
     shows(kind, "exact while others leave")
+
+
+def test_what_a_kprobe_costs_is_timed_where_one_link_takes_many(bench, lacking):
+    if "kprobe" in lacking:
+        return
+    with bench.trial("kprobe:do_unlinkat") as trial:
+        costs = trial.injection._costs._kprobe_costs()
+        assert costs.measured == bench.injector._features.kprobe_multi
+        assert 0 < costs.entry < costs.on_return < 1e-3
 
 
 @pytest.mark.parametrize("kind", ["kprobe", "fentry"])
