@@ -83,6 +83,14 @@ def test_kprobes_are_the_functions_that_the_kernel_lists(finder: Finder, kind: s
     ]
 
 
+def test_all_names_of_a_function_are_one_place(finder: Finder, tmp_path: Path) -> None:
+    """tracefs lists one name for each address."""
+    (tmp_path / "kallsyms").write_text(KALLSYMS + "ffffffff81000010 t alias_of_do_open\n")
+    assert {row.verdict for row in find(finder, "kprobe:alias_of_do_open")} == {Verdict.PENDING}
+    assert "kprobe:alias_of_do_open" in find(finder, "kprobe:*").probes
+    assert finder.points(["kprobe:alias_of_do_open"]) == finder.points(["kprobe:do_open"])
+
+
 @pytest.mark.parametrize("kind", ["fentry", "fexit"])
 def test_fentries_are_those_that_btf_describes(finder: Finder, kind: str) -> None:
     rows = {row.probe: row for row in find(finder, f"{kind}:*", f"{kind}:of_module")}

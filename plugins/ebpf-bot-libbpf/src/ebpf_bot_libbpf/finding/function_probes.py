@@ -99,10 +99,14 @@ class _FunctionProbes(abc.ABC):
 
 
 class KprobeProbes(_FunctionProbes):
-    """kprobe:FUNCTION and kretprobe:FUNCTION, as tracefs lists the functions, else as /proc/kallsyms does."""
+    """kprobe:FUNCTION and kretprobe:FUNCTION, as tracefs lists the functions, else as /proc/kallsyms does.
+
+    All names of one function are one place: a link that had it twice would tell only one of them of a hit.
+    """
 
     def _point(self, name: str) -> KprobePoint:
         kind, _, function = name.partition(":")
+        function = self._functions.aliases.get(function, function)
         if function not in self._functions.traceable:
             raise UnprobeableError(
                 Verdict.MISSING, Reason.NOT_FOUND, f"this kernel has no function {function}"
@@ -115,7 +119,7 @@ class KprobeProbes(_FunctionProbes):
         return KprobePoint(places, kind == ProbeKind.KRETPROBE)
 
     def _names(self) -> Collection[str]:
-        return self._functions.traceable
+        return self._functions.traceable.keys() | self._functions.aliases.keys()
 
     def _refusal(self, name: str) -> UnprobeableError | None:
         if self.unsupported is not None:
@@ -170,7 +174,7 @@ class FentryProbes(_FunctionProbes):
         if not self._ids:
             detail = "the kernel has no BTF to say what its functions are; kprobe: needs none"
             raise UnprobeableError(Verdict.REFUSED, Reason.NO_BTF, detail)
-        return self._ids.keys() & self._functions.traceable.keys()
+        return self._ids.keys() & (self._functions.traceable.keys() | self._functions.aliases.keys())
 
     def _refusal(self, name: str) -> UnprobeableError | None:
         if self.unsupported is not None:

@@ -42,6 +42,25 @@ class KernelFunctions:
         except UnprobeableError:
             return Counter(name.decode("ascii", "replace") for _, name in self._symbols)
 
+    @cached_property
+    def aliases(self) -> dict[str, str]:
+        """{another name of a traceable function: the one that tracefs lists}, where we may see the addresses.
+
+        Of the names that an address has tracefs lists one: `__do_sys_getppid`, and not `__x64_sys_getppid`.
+        """
+        listed = {}
+        for name, count in self.traceable.items():
+            (address, *more) = self._addresses.get(name.encode(), (0,))
+            if count == 1 and address and not more:
+                listed[address] = name
+        return {
+            name: listed[addresses[0]]
+            for raw, addresses in self._addresses.items()
+            if len(addresses) == 1
+            and addresses[0] in listed
+            and (name := raw.decode("ascii", "replace")) not in self.traceable
+        }
+
     def addresses(self, name: str) -> tuple[int, ...]:
         """Return the addresses of the functions of a name, ascending; 0 where we may not see them."""
         return tuple(sorted(self._addresses.get(name.encode(), ())))
