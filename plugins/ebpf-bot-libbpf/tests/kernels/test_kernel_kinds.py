@@ -34,6 +34,17 @@ def test_calls_of_a_function_of_the_kernel(either, target, lacking, shows, kind)
     shows(kind, f"exact, by {way}" if "probe" in kind else "exact")
 
 
+def test_a_function_of_the_kernel_is_counted_under_all_its_names(either, target, lacking):
+    """A syscall without arguments has two: tracefs lists `__do_sys_getppid` alone."""
+    if "kprobe" in lacking:
+        assert lacking["kprobe"] == "kernel-config"
+        return
+    names = ("__x64_sys_getppid", "__do_sys_getppid")
+    with either.trial(*(f"kprobe:{name}" for name in names)) as trial:
+        trial.run(target, "day", 7)
+        assert trial.hits() == dict.fromkeys(names, 8)
+
+
 STORMED = tuple(
     f"__x64_sys_{call}"
     for call in (
