@@ -155,6 +155,8 @@ class CoverageBot:
             for row in np.flatnonzero(pending & (columns["verdict"] == Verdict.SILENT)).tolist():
                 if row in before.details:
                     self._evidence.details.setdefault(row, before.details[row])
+        fields = ("verdict", "reason")
+        moved = np.logical_or.reduce([before.columns[field] != columns[field] for field in fields])
         # What the budget took off, or what was attached late in a further file, may have been called meanwhile.
         may_have_run = np.isin(columns["reason"], (Reason.BUDGET, Reason.OTHER_FILE))
         silent = (columns["verdict"] == Verdict.SILENT) & ~may_have_run
@@ -162,7 +164,7 @@ class CoverageBot:
         had_its_chance = silent & ((columns["opportunities"] > 0) | (columns["reason"] == Reason.NOT_CALLED))
         columns["reason"][had_its_chance] = self._remarks.silence[had_its_chance]
         columns["reason"][silent & (columns["reason"] == Reason.NONE)] = Reason.NEVER_EXECUTED
-        self._remarks.put_back(self._evidence)
+        self._remarks.put_back(self._evidence, np.flatnonzero(moved))
 
     def observe(self, batch: SignalBatch) -> None:
         """Count the hits of a batch, which must use this bot's table.
@@ -192,6 +194,7 @@ class CoverageBot:
             evidence.details.pop(row, None)
         columns["verdict"][new] = Verdict.FIRED
         columns["reason"][new] = Reason.NONE
+        self._remarks.put_back(evidence, new[explained])
 
     def leave_out(self, rows: NDArray[np.intp]) -> None:
         """Note that the budget has left probes out that have never been attached."""

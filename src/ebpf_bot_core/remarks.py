@@ -27,11 +27,6 @@ class Remarks:
 
     silence: NDArray[np.uint8]
     details: Mapping[int, str]
-    _rows: NDArray[np.intp] = attrs.field(init=False, repr=False)
-
-    @_rows.default
-    def _sorted(self) -> NDArray[np.intp]:
-        return np.array(sorted(self.details), np.intp)
 
     @classmethod
     def taken_from(cls, found: Evidence) -> Self:
@@ -43,9 +38,13 @@ class Remarks:
         columns["reason"][doubted] = Reason.NOT_EXAMINED
         return cls(silence, {row: text for row, text in found.details.items() if pending[row]})
 
-    def put_back(self, evidence: Evidence) -> None:
-        """Give the rows that have been attached their remarks again, where nothing more urgent is said of them."""
-        verdict = evidence.columns["verdict"][self._rows]
-        attached = self._rows[(verdict == Verdict.SILENT) | (verdict == Verdict.FIRED)]
-        for row in attached.tolist():
-            evidence.details.setdefault(row, self.details[row])
+    def put_back(self, evidence: Evidence, rows: NDArray[np.intp]) -> None:
+        """Give those of some rows that have been attached their remarks again, where nothing more urgent is said of them.
+
+        Args:
+            rows: those whose standing has changed; a step must not walk through all that is remarked on.
+        """
+        verdict = evidence.columns["verdict"][rows]
+        for row in rows[(verdict == Verdict.SILENT) | (verdict == Verdict.FIRED)].tolist():
+            if row in self.details:
+                evidence.details.setdefault(row, self.details[row])
