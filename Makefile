@@ -5,9 +5,9 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTHON ?= python3
 # The interpreter that built the environment, the lists of what is in it, and this recipe: when one changes, sync again.
-PROJECTS := pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
+PROJECTS := pyproject.toml constraints.txt $(wildcard libraries/*/pyproject.toml plugins/*/pyproject.toml)
 STAMP := .venv/.synced
-SOURCES := src plugins agreement examples benchmarks scripts tests conftest.py
+SOURCES := src libraries plugins agreement examples benchmarks scripts tests conftest.py
 
 .PHONY: help setup demo stack-programs stack-up stack-down stack-smoke test test-kernels check bench agreement bench-peers objects format clean
 
@@ -21,7 +21,7 @@ $(STAMP): $(PROJECTS) scripts/install_system_packages.sh
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@UV_CONSTRAINT=constraints.txt $(BIN)/uv sync --quiet --inexact --all-packages --all-extras --all-groups --compile-bytecode
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m compileall -q src plugins/*/src
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m compileall -q src libraries/*/src plugins/*/src
 	@touch $@
 
 demo: setup ## Cover libcrypto's EVP functions under a real openssl; simulated, and said so, where eBPF is not allowed.

@@ -24,10 +24,9 @@ from pathlib import Path
 
 import numpy as np
 from ebpf_bot_file import FileOptions, FileStore
-from ebpf_bot_libbpf.injection import LibbpfInjection
-from ebpf_bot_libbpf.injector import LibbpfInjector
-from ebpf_bot_libbpf.options import LibbpfOptions
-from ebpf_bot_libbpf.receiver import LibbpfReceiver
+from ebpf_bot_libbpf.stages import LibbpfInjector, LibbpfReceiver
+from ebpf_bot_linux import StreamOptions
+from ebpf_bot_linux.injection import LinuxInjection
 from ebpf_bot_sqlite import SqliteOptions, SqliteStore
 
 from ebpf_bot_core import Evidence, Mode, ProbePattern, Scope, SignalBatch, SignalStore
@@ -58,7 +57,7 @@ CPUS = os.cpu_count() or 1
 
 
 @contextmanager
-def streaming(pattern: str, options: LibbpfOptions) -> Iterator[LibbpfInjection]:
+def streaming(pattern: str, options: StreamOptions) -> Iterator[LinuxInjection]:
     """Attach a probe in stream mode."""
     with closing(LibbpfInjector(options)) as injector:
         found = injector.find([ProbePattern.parse(pattern)])
@@ -67,7 +66,7 @@ def streaming(pattern: str, options: LibbpfOptions) -> Iterator[LibbpfInjection]
             yield injection
 
 
-def start(injection: LibbpfInjection, *words: object) -> subprocess.Popen[bytes]:
+def start(injection: LinuxInjection, *words: object) -> subprocess.Popen[bytes]:
     """Start the program under the probe."""
     with injection.follow():
         return subprocess.Popen([str(word) for word in words])
@@ -75,7 +74,7 @@ def start(injection: LibbpfInjection, *words: object) -> subprocess.Popen[bytes]
 
 def drained(program: Path, rounds: int) -> Iterator[tuple[float, int]]:
     """Yield records a second of CPU time of this thread, and bytes a record, of draining a ring that is partly full."""
-    options = LibbpfOptions()
+    options = StreamOptions()
     with streaming("syscall:getppid", options) as injection:
         many = options.ring_bytes // 640
         for _ in range(rounds + 1):
@@ -88,7 +87,7 @@ def drained(program: Path, rounds: int) -> Iterator[tuple[float, int]]:
 def lossless(program: Path, seconds: float) -> tuple[int, int, float]:
     """Return how many records the fastest producer made in some seconds, how many were lost, and the seconds."""
     receiver, got, lost = LibbpfReceiver(), 0, 0
-    with streaming("syscall:getppid", LibbpfOptions()) as injection:
+    with streaming("syscall:getppid", StreamOptions()) as injection:
         began = time.monotonic()
         process = start(injection, program, 0, CPUS, 0, seconds)
         running = True
@@ -136,7 +135,7 @@ def saved(open_store: Callable[[], SignalStore], take: Callable[[], SignalBatch]
 def stored(program: Path, rows: int, rounds: int) -> dict[str, list[float]]:
     """Return the CPU seconds of each way to keep as many signals, one a round."""
     seconds: dict[str, list[float]] = {}
-    with streaming(f"uprobe:{program}:six", LibbpfOptions()) as injection:
+    with streaming(f"uprobe:{program}:six", StreamOptions()) as injection:
         for _ in range(rounds):
             with tempfile.TemporaryDirectory() as name:
                 directory = Path(name)

@@ -80,7 +80,7 @@ def core_modules() -> list[Path]:
 
 @pytest.fixture(scope="session")
 def plugin_modules() -> list[Path]:
-    return sorted((ROOT / "plugins").glob("*/src/**/*.py"))
+    return sorted([*ROOT.glob("libraries/*/src/**/*.py"), *ROOT.glob("plugins/*/src/**/*.py")])
 
 
 @pytest.fixture(scope="session")
@@ -90,6 +90,7 @@ def test_modules() -> list[Path]:
 
 def _tests() -> Iterator[Path]:
     yield from (ROOT / "tests").rglob("*.py")
+    yield from (ROOT / "libraries").glob("*/tests/**/*.py")
     yield from (ROOT / "plugins").glob("*/tests/**/*.py")
 
 

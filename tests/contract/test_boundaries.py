@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -35,7 +36,8 @@ def test_plugins_use_public_names_only(root, plugin_modules):
     }
     everything = [
         *plugin_modules,
-        *(root / "plugins").glob("*/tests/**/*.py"),
+        *root.glob("libraries/*/tests/**/*.py"),
+        *root.glob("plugins/*/tests/**/*.py"),
         *(root / "examples").rglob("*.py"),
     ]
     wrong = [
@@ -47,18 +49,35 @@ def test_plugins_use_public_names_only(root, plugin_modules):
     assert wrong == []
 
 
+def packages(root: Path, where: str) -> set[str]:
+    return {path.name for path in (root / where).glob("*/src/*") if path.is_dir()}
+
+
 def test_plugins_do_not_know_each_other(root, plugin_modules):
-    packages = {path.name for path in (root / "plugins").glob("*/src/*") if path.is_dir()}
     for path in plugin_modules:
         own = path.relative_to(root).parts[3]
-        others = {module.partition(".")[0] for module, _ in imports(path)} & packages - {own}
+        others = {module.partition(".")[0] for module, _ in imports(path)} & packages(root, "plugins") - {own}
         assert not others, f"{path}: {others}"
 
 
-def test_the_core_knows_no_plugin(root, core_modules):
-    packages = {path.name for path in (root / "plugins").glob("*/src/*") if path.is_dir()}
+def test_plugins_use_the_public_names_of_libraries_only(root, plugin_modules):
+    public = {name: set(importlib.import_module(name).__all__) for name in packages(root, "libraries")}
+    wrong = [
+        f"{path.relative_to(root)}: {module} {name}"
+        for path in plugin_modules
+        for module, name in imports(path)
+        if (library := module.partition(".")[0]) in public
+        and path.relative_to(root).parts[3] != library
+        and (module != library or name not in public[library])
+    ]
+    assert wrong == []
+
+
+def test_the_core_knows_no_plugin_and_no_library(root, core_modules):
+    known = packages(root, "plugins") | packages(root, "libraries")
+    assert len(known) >= 5
     for path in core_modules:
-        assert not {module.partition(".")[0] for module, _ in imports(path)} & packages, path
+        assert not {module.partition(".")[0] for module, _ in imports(path)} & known, path
 
 
 def test_one_module_knows_the_sdk(core_modules, plugin_modules):

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Build the eBPF programs that the plugin ships, or check that what it ships is what their source gives.
 
-    build_objects.py            compile, and write kernel/bpf/*.lskel
+    build_objects.py            compile, and write bpf/*.lskel
     build_objects.py --check    compile elsewhere and compare; exit status 1 if a byte differs
 
 Needs clang, bpftool, libbpf's headers and pyelftools; none of them is needed where the plugin runs. The format that is
-written is documented where it is read, in ebpf_bot_libbpf/kernel/lskel.py.
+written is documented where it is read, in ebpf_bot_libbpf/lskel.py.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pathlib import Path
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import Symbol, SymbolTableSection
 
-BPF = Path(__file__).resolve().parent.parent / "src" / "ebpf_bot_libbpf" / "kernel" / "bpf"
+BPF = Path(__file__).resolve().parent.parent / "src" / "ebpf_bot_libbpf" / "bpf"
 KPROBE_MULTI, UPROBE_MULTI = 42, 48  # enum bpf_attach_type
 # BPF_LD | BPF_IMM | BPF_DW, BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE
 LOAD_64, MAP, MAP_VALUE = 0x18, 5, 6

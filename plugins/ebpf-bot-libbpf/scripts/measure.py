@@ -22,10 +22,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-from ebpf_bot_libbpf.injection import LibbpfInjection
-from ebpf_bot_libbpf.injector import LibbpfInjector
-from ebpf_bot_libbpf.kernel import syscalls
-from ebpf_bot_libbpf.kernel.programs import Programs
+from ebpf_bot_libbpf.lskel import LightSkeletons
+from ebpf_bot_libbpf.stages import LibbpfInjector
+from ebpf_bot_linux.injection import LinuxInjection
+from ebpf_bot_linux.kernel import syscalls
+from ebpf_bot_linux.kernel.programs import Programs
 
 from ebpf_bot_core import Mode, ProbePattern, ProbeTable, Scope
 
@@ -82,7 +83,7 @@ class Bench:
     def load(self) -> float:
         """Return how many ms it takes to load the programs."""
         began = time.perf_counter()
-        programs = Programs(2000, scope=Scope.COMMAND, keep=True)
+        programs = Programs(LightSkeletons(), 2000, scope=Scope.COMMAND, keep=True)
         took = time.perf_counter() - began
         programs.close()
         return took * 1e3
@@ -113,7 +114,7 @@ class Bench:
             (point,) = self._injector._finder.points([probe])  # noqa: SLF001 - to attach what no injection would
             offset = np.array(getattr(point, "offsets", ()), np.uint64)
             with ExitStack() as stack:
-                programs = Programs(2, scope=Scope.HOST, keep=True)
+                programs = Programs(LightSkeletons(), 2, scope=Scope.HOST, keep=True)
                 stack.callback(programs.close)
                 link = syscalls.attach_uprobes(
                     programs["uprobe_trial"], str(self._target), offset, offset, on_return=False
@@ -162,7 +163,7 @@ class Bench:
             "getppid": lambda: ratio("syscall:getppid", "syscall"),
         }
 
-    def _open(self, probes: ProbeTable, scope: Scope) -> LibbpfInjection:
+    def _open(self, probes: ProbeTable, scope: Scope) -> LinuxInjection:
         return self._injector.open(probes, scope=scope, mode=Mode.COUNT, keep=True)
 
     def _probed(self, names: list[str], scope: Scope, what: str, *, follow: bool = True) -> float:

@@ -19,15 +19,16 @@ from pathlib import Path
 
 import attrs
 import numpy as np
-from ebpf_bot_libbpf.counting import CountSource
-from ebpf_bot_libbpf.features import Features
-from ebpf_bot_libbpf.finding.finder import Finder
-from ebpf_bot_libbpf.finding.refusals import UnprobeableError
-from ebpf_bot_libbpf.finding.tracefs import Tracefs
-from ebpf_bot_libbpf.injection import LibbpfInjection
-from ebpf_bot_libbpf.kernel.programs import Programs
-from ebpf_bot_libbpf.points import Point, TracepointPoint
-from ebpf_bot_libbpf.sites import Sites
+from ebpf_bot_libbpf.lskel import LightSkeletons
+from ebpf_bot_linux.counting import CountSource
+from ebpf_bot_linux.features import Features
+from ebpf_bot_linux.finding.finder import Finder
+from ebpf_bot_linux.finding.refusals import UnprobeableError
+from ebpf_bot_linux.finding.tracefs import Tracefs
+from ebpf_bot_linux.injection import LinuxInjection
+from ebpf_bot_linux.kernel.programs import Programs
+from ebpf_bot_linux.points import Point, TracepointPoint
+from ebpf_bot_linux.sites import Sites
 
 from ebpf_bot_core import ProbePattern, ProbeTable, Scope, Verdict
 
@@ -70,9 +71,9 @@ def _points(finder: Finder, names: Sequence[str]) -> list[Point]:
 
 def _show(title: str, points: Sequence[Point], features: Features) -> None:
     sites = Sites.of(points)
-    programs = Programs(sites.size, scope=Scope.HOST, keep=False)
+    programs = Programs(LightSkeletons(), sites.size, scope=Scope.HOST, keep=False)
     probes = ProbeTable(tuple(map(str, range(len(points)))))
-    injection = LibbpfInjection(
+    injection = LinuxInjection(
         probes,
         sites,
         programs,

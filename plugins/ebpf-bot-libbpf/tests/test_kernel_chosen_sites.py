@@ -9,9 +9,9 @@ from pathlib import Path
 import attrs
 import numpy as np
 import pytest
-from ebpf_bot_libbpf.finding.chosen_sites import _has_shadow_stacks
-from ebpf_bot_libbpf.points import FunctionPoint
-from ebpf_bot_libbpf.sites import Sites
+from ebpf_bot_linux.finding.chosen_sites import _has_shadow_stacks
+from ebpf_bot_linux.points import FunctionPoint
+from ebpf_bot_linux.sites import Sites
 
 from ebpf_bot_core import Mode, ProbePattern, Reason, Verdict
 

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ebpf_bot_libbpf.injector import LibbpfInjector
-from ebpf_bot_libbpf.receiver import LibbpfReceiver
+from ebpf_bot_libbpf.stages import LibbpfInjector, LibbpfReceiver
 
 from ebpf_bot_core import Mode, Scope
 from ebpf_bot_core.testing import InjectorTests

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ebpf_bot_libbpf.finding.finder import Finder
+from ebpf_bot_linux.finding.finder import Finder
+from ebpf_bot_linux.testing import SECONDS, Bench
 
 from ebpf_bot_core import Evidence, ProbePattern, Reason, Scope, Verdict
 
-from .conftest import SECONDS, Bench, Build
+from .conftest import Build
 from .containers import APP, Container
 
 pytestmark = pytest.mark.live

@@ -6,7 +6,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from ebpf_bot_libbpf.costing.places import Place, places
+from ebpf_bot_linux.costing.places import Place, places
 
 from ebpf_bot_core import Command, Plan, Reason, UnifiedPipeline, Verdict
 

@@ -10,7 +10,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from ebpf_bot_libbpf.points import SyscallPoint
+from ebpf_bot_linux.points import SyscallPoint
 
 from ebpf_bot_core import Reason, Scope, Verdict
 

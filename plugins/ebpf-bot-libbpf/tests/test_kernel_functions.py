@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ebpf_bot_libbpf.attaching import many_at_once
-from ebpf_bot_libbpf.features import Features
-from ebpf_bot_libbpf.kernel import syscalls
-from ebpf_bot_libbpf.kernel.kernel_error import KernelError
+from ebpf_bot_linux.attaching import many_at_once
+from ebpf_bot_linux.features import Features
+from ebpf_bot_linux.kernel import syscalls
+from ebpf_bot_linux.kernel.kernel_error import KernelError
 
 from ebpf_bot_core import Reason, Scope, Verdict
 

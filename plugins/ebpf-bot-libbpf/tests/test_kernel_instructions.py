@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ebpf_bot_libbpf.points import Binary, FunctionPoint
+from ebpf_bot_linux.points import Binary, FunctionPoint
 from elftools.elf.elffile import ELFFile
 
 from ebpf_bot_core import ProbePattern, Reason, Verdict

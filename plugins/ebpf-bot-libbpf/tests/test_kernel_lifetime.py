@@ -109,7 +109,7 @@ def test_a_bot_that_is_killed_leaves_nothing_behind(build, programs_in_kernel, n
 import numpy as np, sys
 from pathlib import Path
 from ebpf_bot_core import Mode, ProbePattern, Scope
-from ebpf_bot_libbpf.injector import LibbpfInjector
+from ebpf_bot_libbpf.stages import LibbpfInjector
 injector = LibbpfInjector()
 found = injector.find([ProbePattern.parse(text) for text in {patterns!r}])
 injection = injector.open(found.probes, scope=Scope.COMMAND, mode=Mode.COUNT, keep=True)

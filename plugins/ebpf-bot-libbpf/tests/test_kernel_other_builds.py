@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ebpf_bot_libbpf.features import Features
+from ebpf_bot_linux.features import Features
+from ebpf_bot_linux.testing import SECONDS, Bench, Trial
 
 from ebpf_bot_core import Mode, ProbeEvidence, ProbePattern, Reason, Scope, Verdict
 
-from .conftest import SECONDS, Bench, Build, Trial
+from .conftest import Build
 from .containers import APP, Container
 
 pytestmark = pytest.mark.live

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from ebpf_bot_libbpf.finding.tracefs import Tracefs
+from ebpf_bot_linux.finding.tracefs import Tracefs
 
 pytestmark = pytest.mark.live
 
@@ -20,15 +20,15 @@ import json, subprocess, sys
 from collections import Counter
 import numpy as np
 from ebpf_bot_core import EbpfBotError, Mode, ProbeTable, Scope
-from ebpf_bot_libbpf.doctor import diagnose
-from ebpf_bot_libbpf.injector import LibbpfInjector
-from ebpf_bot_libbpf.options import LibbpfOptions
-from ebpf_bot_libbpf.points import TracepointPoint
-from ebpf_bot_libbpf.receiver import LibbpfReceiver
+from ebpf_bot_libbpf.plugin import ebpf_bot_diagnose as diagnose
+from ebpf_bot_libbpf.stages import LibbpfInjector
+from ebpf_bot_linux import StreamOptions
+from ebpf_bot_linux.points import TracepointPoint
+from ebpf_bot_libbpf.stages import LibbpfReceiver
 
 target, tracepoint, mode = sys.argv[1:]
 strings = (f"usdt:{target}:app:work:arg0",) if mode == "stream" else ()
-injector = LibbpfInjector(LibbpfOptions(strings=strings))
+injector = LibbpfInjector(StreamOptions(strings=strings))
 names = [f"uprobe:{target}:work", f"uretprobe:{target}:work", "syscall:getppid", "rawtracepoint:sched_process_exit", f"usdt:{target}:app:work"]
 points = injector._finder.points
 by_id = TracepointPoint(int(tracepoint))

@@ -244,8 +244,8 @@ def test_it_works_inside_a_pid_namespace(worker):
     script = f"""
 import numpy as np, os, subprocess
 from ebpf_bot_core import Mode, ProbePattern, Scope
-from ebpf_bot_libbpf.injector import LibbpfInjector
-from ebpf_bot_libbpf.receiver import LibbpfReceiver
+from ebpf_bot_libbpf.stages import LibbpfInjector
+from ebpf_bot_libbpf.stages import LibbpfReceiver
 assert os.getpid() < 10
 injector = LibbpfInjector()
 found = injector.find([ProbePattern.parse("uprobe:{worker}:work")])

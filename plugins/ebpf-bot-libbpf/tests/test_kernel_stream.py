@@ -11,9 +11,8 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from ebpf_bot_libbpf.injector import LibbpfInjector
-from ebpf_bot_libbpf.options import LibbpfOptions
-from ebpf_bot_libbpf.receiver import LibbpfReceiver
+from ebpf_bot_libbpf.stages import LibbpfInjector, LibbpfReceiver
+from ebpf_bot_linux import StreamOptions
 
 from ebpf_bot_core import Mode, PlanError, ProbePattern, Scope, SignalBatch, Verdict
 
@@ -28,7 +27,7 @@ def stream(bench):
 
     @contextmanager
     def probing(*patterns, keep=True, **options):
-        injector, receiver = LibbpfInjector(LibbpfOptions(**options)), LibbpfReceiver()
+        injector, receiver = LibbpfInjector(StreamOptions(**options)), LibbpfReceiver()
         found = injector.find([ProbePattern.parse(pattern) for pattern in patterns])
         rows = np.flatnonzero(found.columns["verdict"] == Verdict.PENDING)
         with injector.open(found.probes, scope=Scope.COMMAND, mode=Mode.STREAM, keep=keep) as injection:

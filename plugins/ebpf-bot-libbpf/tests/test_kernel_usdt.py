@@ -179,7 +179,7 @@ def test_a_bot_that_is_killed_lowers_the_semaphores(shop, running):
     script = f"""
 import numpy as np, sys
 from ebpf_bot_core import Mode, ProbePattern, Scope
-from ebpf_bot_libbpf.injector import LibbpfInjector
+from ebpf_bot_libbpf.stages import LibbpfInjector
 injector = LibbpfInjector()
 found = injector.find([ProbePattern.parse("usdt:{shop}:*:*")])
 injection = injector.open(found.probes, scope=Scope.COMMAND, mode=Mode.COUNT, keep=True)

@@ -10,11 +10,11 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from ebpf_bot_libbpf.kernel.kernel_error import KernelError, describe
-from ebpf_bot_libbpf.kernel.lskel import LightSkeleton
+from ebpf_bot_libbpf.lskel import LightSkeleton
+from ebpf_bot_linux.kernel.kernel_error import KernelError, describe
 
-BPF = Path(str(files("ebpf_bot_libbpf"))) / "kernel" / "bpf"
-SCRIPT = BPF.parents[3] / "scripts" / "build_objects.py"
+BPF = Path(str(files("ebpf_bot_libbpf"))) / "bpf"
+SCRIPT = BPF.parents[2] / "scripts" / "build_objects.py"
 
 
 def test_the_asset_is_of_the_source_that_stands_beside_it():
@@ -35,12 +35,12 @@ def test_building_it_again_gives_the_same_bytes():
 def test_the_check_sees_a_changed_source(tmp_path):
     """The place of the sources does not matter to the bytes; a change in them does."""
     plugin = tmp_path / "plugin"
-    shutil.copytree(BPF, plugin / "src" / "ebpf_bot_libbpf" / "kernel" / "bpf")
+    shutil.copytree(BPF, plugin / "src" / "ebpf_bot_libbpf" / "bpf")
     (plugin / "scripts").mkdir()
     script = shutil.copy(SCRIPT, plugin / "scripts")
     check = [sys.executable, script, "--check"]
     assert subprocess.run(check, timeout=60, check=False).returncode == 0
-    with (plugin / "src" / "ebpf_bot_libbpf" / "kernel" / "bpf" / "coverage.bpf.c").open("a") as source:
+    with (plugin / "src" / "ebpf_bot_libbpf" / "bpf" / "coverage.bpf.c").open("a") as source:
         source.write("\nint more;\n")
     done = subprocess.run(check, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
     assert done.returncode == 1
@@ -62,7 +62,7 @@ def test_an_asset_that_is_cut_short_or_of_another_format_is_refused(tmp_path, sp
 @pytest.mark.skipif(not (shutil.which("clang") and shutil.which("bpftool")), reason="needs clang and bpftool")
 def test_a_template_that_needs_more_than_its_maps_is_not_built(tmp_path):
     """Only the loader can find a field of the kernel's, and templates are what it leaves out."""
-    bpf = tmp_path / "src" / "ebpf_bot_libbpf" / "kernel" / "bpf"
+    bpf = tmp_path / "src" / "ebpf_bot_libbpf" / "bpf"
     shutil.copytree(BPF, bpf)
     (tmp_path / "scripts").mkdir()
     script = shutil.copy(SCRIPT, tmp_path / "scripts")

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ebpf_bot_libbpf.features import Features
-from ebpf_bot_libbpf.privileges import Privileges
+from ebpf_bot_linux.features import Features
+from ebpf_bot_linux.privileges import Privileges
 
 TARGET = r"""
     #define _GNU_SOURCE

@@ -6,10 +6,10 @@ import os
 
 import numpy as np
 import pytest
-from ebpf_bot_libbpf.attaching import code_events
-from ebpf_bot_libbpf.features import Features, try_uprobe_multi
-from ebpf_bot_libbpf.kernel.kernel_error import KernelError
-from ebpf_bot_libbpf.points import FunctionPoint
+from ebpf_bot_linux.attaching import code_events
+from ebpf_bot_linux.features import Features, try_uprobe_multi
+from ebpf_bot_linux.kernel.kernel_error import KernelError
+from ebpf_bot_linux.points import FunctionPoint
 
 from ebpf_bot_core import ProbePattern, Reason, Verdict
 

@@ -6,8 +6,8 @@ import subprocess
 
 import numpy as np
 import pytest
-from ebpf_bot_libbpf.finding.tracefs import Tracefs
-from ebpf_bot_libbpf.points import FentryPoint, KprobePoint, RawTracepointPoint, TracepointPoint
+from ebpf_bot_linux.finding.tracefs import Tracefs
+from ebpf_bot_linux.points import FentryPoint, KprobePoint, RawTracepointPoint, TracepointPoint
 
 from ebpf_bot_core import ProbePattern, Scope, Verdict
 

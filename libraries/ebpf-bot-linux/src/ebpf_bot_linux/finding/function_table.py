@@ -1,0 +1,268 @@
+"""The functions of one binary by name: where each can be probed, and why some of its symbols cannot."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from ebpf_bot_core import ProbeKind
+from ebpf_bot_linux.finding.chosen_sites import SiteChooser
+from ebpf_bot_linux.finding.copies import Family, families
+from ebpf_bot_linux.finding.elf import Segment, file_offsets
+from ebpf_bot_linux.finding.inlining import Inlining
+from ebpf_bot_linux.finding.standings import Standing
+from ebpf_bot_linux.finding.symbols import STT_FUNC, STT_GNU_IFUNC, Symbols
+
+__all__ = ["EntryRules", "FunctionTable", "Stripped"]
+
+
+Judge = Callable[[NDArray[np.uint64]], NDArray[np.bool_]]
+"""Says something of ascending file offsets, each."""
+
+
+@attrs.frozen
+class EntryRules:
+    """What uprobes can do with the instructions of one file.
+
+    Attributes:
+        refused: where they refuse the instruction.
+        misrun: where they would run it wrongly.
+        rescued: of functions that cannot be probed at their entries, the places behind them that can be; the entries
+            where there are none.
+    """
+
+    refused: Judge
+    misrun: Judge
+    rescued: Callable[[NDArray[np.uint64]], NDArray[np.uint64]]
+
+
+@attrs.frozen
+class Stripped:
+    """The state of a binary that has lost the names of functions that it does not export.
+
+    Attributes:
+        debug_path: where a debug file with them would be found, empty if the binary has no build-id.
+    """
+
+    debug_path: str
+
+
+@attrs.frozen(eq=False)
+class FunctionTable:
+    """The named symbols of a binary, in columns.
+
+    Attributes:
+        names: each name once, ascending.
+        standing: `Standing` of each name for uprobes, uint8, shape (len(names),).
+        entry_standing: likewise for what can only be placed at entries.
+        starts: shape (len(names) + 1,): name i has the offsets `starts[i]` to `starts[i + 1]`.
+        offsets: file offsets inside executable segments, uint64; for each name ascending and each once. Only those
+            that uprobes accept, or for which they accept another, so that one bad copy does not spoil the others.
+        behind: how far behind each offset a uprobe must be placed; 0 where it can be placed there.
+        chooser: says where a function that can be probed at its entry is best probed.
+        unnameable: how many functions have a name that no probe name can spell.
+        families: by the name of a function that may have no symbol itself, what the compiler has made of it.
+        inlining: tells where functions were inlined.
+        stripped: what is missing, where only the names of what is exported are there; else None.
+    """
+
+    names: tuple[str, ...]
+    standing: NDArray[np.uint8]
+    entry_standing: NDArray[np.uint8]
+    starts: NDArray[np.intp]
+    offsets: NDArray[np.uint64]
+    behind: NDArray[np.uint64]
+    chooser: SiteChooser
+    unnameable: int
+    families: Mapping[str, Family]
+    inlining: Inlining
+    stripped: Stripped | None
+
+    @classmethod
+    def of(
+        cls,
+        symbols: Symbols,
+        segments: tuple[Segment, ...],
+        rules: EntryRules,
+        chooser: SiteChooser,
+        *,
+        inlining: Inlining,
+        stripped: Stripped | None = None,
+    ) -> FunctionTable:
+        """Sort the symbols of a binary by what can be done with them.
+
+        Args:
+            segments: all PT_LOAD segments; a symbol's file offset is st_value - p_vaddr + p_offset of the executable
+                one that holds its address.
+        """
+        order = sorted(range(len(symbols.names)), key=symbols.names.__getitem__)
+        rank = np.empty(len(order), np.intp)
+        rank[order] = np.arange(len(order))
+        name = rank[symbols.name]
+        offset, inside = file_offsets(symbols.address, [s for s in segments if s.executable])
+
+        names = tuple(symbols.names[i] for i in order)
+        kind = np.full(len(name), Standing.DATA, np.uint8)
+        function = np.isin(symbols.type, (STT_FUNC, STT_GNU_IFUNC))
+        kind[function & ~symbols.defined] = Standing.IMPORT
+        kind[function & symbols.defined] = Standing.ASTRAY
+        code = np.flatnonzero(function & symbols.defined & inside)
+        kind[code] = np.where(symbols.type[code] == STT_FUNC, Standing.CODE, Standing.RESOLVER)
+        places, place = np.unique(offset[code], return_inverse=True)
+        refused, misrun = rules.refused(places), rules.misrun(places)
+        kind[code[misrun[place]]] = Standing.HARMED
+        kind[code[refused[place]]] = Standing.BLIND
+        entry_kind = kind.copy()
+        moved = np.zeros(len(places), np.uint64)
+        bad = refused | misrun
+        moved[bad] = rules.rescued(places[bad]) - places[bad]
+        of_function = symbols.type[code] == STT_FUNC
+        kind[code[(moved[place] > 0) & of_function]] = Standing.BEHIND
+        behind = np.zeros(len(kind), np.uint64)
+        behind[code] = moved[place]
+
+        standing = np.zeros(len(order), np.uint8)
+        np.maximum.at(standing, name, kind)
+        made, cold = _made(names, standing)
+        kind[(kind == Standing.CODE) & cold[name]] = Standing.SPLIT
+        standing[cold & (standing == Standing.CODE)] = Standing.SPLIT
+        entry_kind[kind == Standing.SPLIT] = Standing.SPLIT
+        entry_standing = np.zeros(len(order), np.uint8)
+        np.maximum.at(entry_standing, name, entry_kind)
+        good = np.flatnonzero((kind == Standing.CODE) | (kind == Standing.BEHIND))
+        owner, kept = _each_once(name[good], offset[good])
+        counts = np.bincount(owner, minlength=len(order))
+        versioned = [i for i in np.flatnonzero(standing == Standing.RESOLVER).tolist() if names[i] in made]
+        standing[versioned] = Standing.CODE
+        entry_standing[versioned] = Standing.CODE
+        return cls(
+            names=names,
+            standing=standing,
+            entry_standing=entry_standing,
+            starts=np.concatenate([[0], np.cumsum(counts)]).astype(np.intp),
+            offsets=offset[good][kept],
+            behind=behind[good][kept],
+            chooser=chooser,
+            unnameable=symbols.unnameable,
+            families=_with_aliases(made, names, owner, offset[good][kept]),
+            inlining=inlining,
+            stripped=stripped,
+        )
+
+    def __contains__(self, name: str) -> bool:
+        return self._place(name) >= 0
+
+    def rows(self, names: Sequence[str]) -> NDArray[np.intp]:
+        """Return the row of each of some names, -1 for those that no symbol has."""
+        return np.fromiter(map(self._place, names), np.intp, len(names))
+
+    def row(self, name: str) -> int:
+        """Return the row of `name`; KeyError if no symbol has it."""
+        row = self._place(name)
+        if row < 0:
+            raise KeyError(name)
+        return row
+
+    def _place(self, name: str) -> int:
+        """Return the row of `name`, -1 if no symbol has it; a dict of a million names would take 100 MiB."""
+        row = bisect_left(self.names, name)
+        return row if row < len(self.names) and self.names[row] == name else -1
+
+    @cached_property
+    def unseen(self) -> str:
+        """What the file has instead of the names of all its functions, and where those would be; empty if it has all."""
+        debug = ""
+        if self.stripped is not None and self.stripped.debug_path:
+            debug = f"; a debug file would be {self.stripped.debug_path}"
+        if not self.count:
+            return f"no symbol of a function of its own{debug}"
+        return (
+            f"no names but those of the {self.count} functions that it exports{debug}"
+            if self.stripped
+            else ""
+        )
+
+    def standings(self, kind: ProbeKind) -> NDArray[np.uint8]:
+        """Return the `Standing` of each name for probes of one kind, shape (len(names),)."""
+        return self.entry_standing if kind is ProbeKind.URETPROBE else self.standing
+
+    def entries(self, name: str) -> Sequence[int]:
+        """Return which of `offsets` are those of `name`, ascending by offset and each offset once.
+
+        A call of one of its copies is a call of the function, so their places are its own. Its parts, which it calls
+        itself, stand for it only where there is nothing else.
+        """
+        family = self.families.get(name)
+        if family is None:
+            row = self._place(name)
+            return () if row < 0 else range(int(self.starts[row]), int(self.starts[row + 1]))
+        return self._places(name, *family.copies) or self._places(*family.parts)
+
+    def offset_count(self, name: str) -> int:
+        """Return at how many places the symbols of exactly this name can be probed."""
+        row = self.row(name)
+        return int(self.starts[row + 1] - self.starts[row])
+
+    def _places(self, *names: str) -> list[int]:
+        rows = [row for row in map(self._place, names) if row >= 0]
+        positions = [np.arange(self.starts[row], self.starts[row + 1]) for row in rows]
+        found = np.concatenate([np.zeros(0, np.intp), *positions])
+        _, first = np.unique(self.offsets[found], return_index=True)
+        places: list[int] = found[first].tolist()
+        return places
+
+    @cached_property
+    def count(self) -> int:
+        """How many names are those of functions defined here."""
+        return int((self.standing >= Standing.ASTRAY).sum())
+
+
+def _made(
+    names: Sequence[str], standing: NDArray[np.uint8]
+) -> tuple[Mapping[str, Family], NDArray[np.bool_]]:
+    """Return what the compiler has made of functions, and which of the names are those of cold parts."""
+    dotted = [i for i, name in enumerate(names) if "." in name]
+    functions = {names[i]: i for i in dotted if standing[i] == Standing.CODE}
+    if not functions:
+        return {}, np.zeros(len(names), np.bool_)
+    indirect = {names[i] for i in np.flatnonzero(standing == Standing.RESOLVER).tolist()}
+    made, cold = families(functions, indirect, frozenset(names))
+    is_cold = np.zeros(len(names), np.bool_)
+    is_cold[[functions[name] for name in cold]] = True
+    return made, is_cold
+
+
+def _with_aliases(
+    made: Mapping[str, Family], names: Sequence[str], owner: NDArray[np.intp], offsets: NDArray[np.uint64]
+) -> Mapping[str, Family]:
+    """Return the families also by the other names of their functions: what is at one place has the same copies."""
+    if not made:
+        return made
+    order = np.argsort(offsets, kind="stable")
+    places = offsets[order]
+    known = np.array([name in made for name in names], np.bool_)
+    whole = dict(made)
+    for at in np.flatnonzero(known[owner]).tolist():
+        start, end = (
+            np.searchsorted(places, offsets[at], "left"),
+            np.searchsorted(places, offsets[at], "right"),
+        )
+        for alias in owner[order[start:end]].tolist():
+            whole.setdefault(names[alias], made[names[owner[at]]])
+    return whole
+
+
+def _each_once(
+    names: NDArray[np.intp], offsets: NDArray[np.uint64]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the names of the pairs of name and offset, each pair once, ascending by both, and where they stand."""
+    order = np.lexsort((offsets, names))
+    names, offsets = names[order], offsets[order]
+    new = np.ones(len(names), np.bool_)
+    new[1:] = (names[1:] != names[:-1]) | (offsets[1:] != offsets[:-1])
+    return names[new], order[new]

@@ -1,0 +1,181 @@
+"""Jumps: which pieces of code are reached by another way than through their first instruction.
+
+A direct jump or call holds the distance to its target. So every byte of the executable segments is taken for the first
+one of a jump, and its target looked for in the pieces. A distance of 32 bits that leads there is hardly ever chance, so
+it is believed. One of 8 bits often is: its place is then reached by decoding from the function before it, and where
+that proves that no jump is there, it is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from ebpf_bot_linux.finding.decoding import decoded
+
+__all__ = ["Code", "Pieces", "indirect_jumps", "jumped_into"]
+
+_WINDOW: Final = 1 << 20
+"""Bytes that are searched at once."""
+_LONGEST: Final = 15
+"""Bytes of the longest instruction."""
+_NEAR: Final = 512
+"""How many bytes are decoded at most to tell whether a jump is at a place."""
+
+
+def _bytes(*values: int) -> NDArray[np.bool_]:
+    table = np.zeros(256, np.bool_)
+    table[list(values)] = True
+    return table
+
+
+_SHORT: Final = _bytes(*range(0x70, 0x80), *range(0xE0, 0xE4), 0xEB)
+"""jcc, loop, jrcxz and jmp with a distance of 8 bits."""
+_LONG: Final = _bytes(0xE8, 0xE9)
+"""call and jmp with one of 32."""
+_TWO_BYTES: Final = {0x0F: _bytes(*range(0x80, 0x90)), 0xC7: _bytes(0xF8)}
+"""jcc and xbegin with one of 32."""
+_INDIRECT: Final = _bytes(*(byte for byte in range(256) if byte & 0x38 == 0x20))  # noqa: PLR2004
+"""Behind FF: jmp to what a register or memory holds."""
+
+
+@attrs.frozen(eq=False)
+class Code:
+    """One executable segment: its bytes, and the address of the first."""
+
+    address: int
+    content: bytes
+
+    def part(self, start: int, end: int) -> bytes:
+        """Return the bytes from one address to another, as far as they are in it."""
+        return self.content[max(start - self.address, 0) : max(end - self.address, 0)]
+
+
+@attrs.frozen(eq=False)
+class Pieces:
+    """Pieces of code that do not overlap: of each the address of the first and that of the last instruction.
+
+    Attributes:
+        first: int64, ascending; likewise `last`.
+    """
+
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+
+    def holding(self, addresses: NDArray[np.int64]) -> NDArray[np.intp]:
+        """Return which piece each of some addresses lies in, behind its first byte; -1 for none."""
+        which = np.searchsorted(self.first, addresses) - 1
+        inside = (which >= 0) & (addresses <= self.last[which])
+        return np.where(inside, which, -1)
+
+
+def jumped_into(codes: Sequence[Code], pieces: Pieces, functions: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return into which pieces something may jump behind their first byte, by a direct jump or a call.
+
+    Args:
+        codes: all executable segments.
+        functions: addresses of functions, ascending; decoding begins there.
+    """
+    reached = np.zeros(len(pieces.first), np.bool_)
+    if not len(reached):
+        return reached
+    for code in codes:
+        for _, target in _distances(code, _long_jumps, 4):
+            which = pieces.holding(target)
+            reached[which[which >= 0]] = True
+        for source, target in _distances(code, _short_jumps, 1):
+            which = pieces.holding(target)
+            for i in np.flatnonzero(which >= 0).tolist():
+                piece, place = int(which[i]), int(source[i])
+                within = pieces.first[piece] <= place < pieces.last[piece]
+                if not within and not reached[piece]:
+                    reached[piece] = not _is_no_jump(code, place, functions)
+    return reached
+
+
+def indirect_jumps(
+    codes: Sequence[Code], starts: NDArray[np.int64], ends: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return which stretches of code, from `starts` to `ends`, may hold a jump to a computed address."""
+    found = np.concatenate(
+        [
+            np.zeros(0, np.int64),
+            *(
+                np.flatnonzero((part[:-1] == 0xFF) & _INDIRECT[part[1:]]) + (code.address + at)  # noqa: PLR2004
+                for code in codes
+                for at, part in _windows(code, 1)
+            ),
+        ]
+    )
+    found.sort()
+    held: NDArray[np.bool_] = np.searchsorted(found, ends) > np.searchsorted(found, starts)
+    return held
+
+
+def _windows(code: Code, behind: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Yield stretches of a segment, each with where it begins and so many bytes more than are its own."""
+    content = np.frombuffer(code.content, np.uint8)
+    for at in range(0, len(content), _WINDOW):
+        yield at, content[at : at + _WINDOW + behind]
+
+
+def _short_jumps(part: NDArray[np.uint8]) -> Iterator[tuple[NDArray[np.intp], int]]:
+    """Yield where jumps of 8 bits may begin, and how many bytes stand before the distance."""
+    yield np.flatnonzero(_SHORT[part]), 1
+
+
+def _long_jumps(part: NDArray[np.uint8]) -> Iterator[tuple[NDArray[np.intp], int]]:
+    """Yield the same for those of 32 bits."""
+    yield np.flatnonzero(_LONG[part]), 1
+    for first, second in _TWO_BYTES.items():
+        yield np.flatnonzero((part[:-1] == first) & second[part[1:]]), 2
+
+
+def _distances(
+    code: Code,
+    jumps: Callable[[NDArray[np.uint8]], Iterator[tuple[NDArray[np.intp], int]]],
+    width: int,
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield the addresses of what may be jumps, and of their targets.
+
+    Args:
+        width: bytes of a distance.
+    """
+    for at, part in _windows(code, width + 1):
+        count = len(part) - width + 1
+        if count <= 0:
+            continue
+        # Every position as a number of that width, wherever it begins.
+        numbers = np.ndarray((count,), f"<i{width}", part, strides=(1,))
+        for found, opcode in jumps(part[:count]):
+            place = found[found + opcode < count].astype(np.int64)
+            source = place + (code.address + at)
+            yield source, source + (opcode + width) + numbers[place + opcode]
+
+
+def _is_no_jump(code: Code, place: int, functions: NDArray[np.int64]) -> bool:
+    """Whether decoding from the function before `place` proves that no jump begins there, nor has its opcode there.
+
+    Behind an instruction that never goes on, data may follow, which decoding would take for code: it is trusted again
+    where a jump leads, and across padding.
+    """
+    before = int(np.searchsorted(functions, place, "right")) - 1
+    if before < 0 or place - functions[before] > _NEAR or functions[before] < code.address:
+        return False
+    begin = int(functions[before])
+    targets: set[int] = set()
+    trusted = True
+    for instruction in decoded(code.part(begin, place + _LONGEST), begin):
+        trusted = trusted or instruction.address in targets
+        if not trusted and not instruction.is_padding:
+            return False
+        if instruction.end > place:
+            return instruction.target is None
+        if instruction.target is not None:
+            targets.add(instruction.target)
+        trusted = trusted and not instruction.never_goes_on
+    return False
