@@ -12,11 +12,13 @@ from typing import Any
 
 import click
 
-from ebpf_bot_core.errors import EbpfBotError
+from ebpf_bot_core.errors import BackendError, EbpfBotError
 
 __all__ = ["execute"]
 
 FAILED = 2
+LOG_LINES = 40
+"""How much of a log is shown."""
 """Exit status of bad usage, a bad plan or an environment that cannot serve."""
 
 
@@ -91,12 +93,24 @@ def execute(arguments: Sequence[str]) -> int:
     except EbpfBotError as error:
         if debug:
             traceback.print_exc()
+        if isinstance(error, BackendError):
+            _show_log(error.log, whole=debug)
         return _fail(error.message, error.hint)
     except BrokenPipeError:
         # The reader of our output has gone; give Python no second chance to complain while it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return status if isinstance(status, int) else 0
+
+
+def _show_log(log: str, *, whole: bool) -> None:
+    """Show what a compiler or the kernel's verifier said: its end, which is where they say what was wrong."""
+    lines = log.strip().splitlines()
+    left_out = 0 if whole else max(len(lines) - LOG_LINES, 0)
+    if left_out:
+        click.echo(f"... {left_out} lines, which --debug shows", err=True)
+    for line in lines[left_out:]:
+        click.echo("".join(c if c.isprintable() else " " for c in line), err=True)
 
 
 def _fail(message: str, hint: str) -> int:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ebpf_bot_linux.kernel.kernel_error import KernelError
     from ebpf_bot_linux.kernel.loaded import LoadedObject, Loader, Variable
     from ebpf_bot_linux.kernel.programs import Asset
+    from ebpf_bot_linux.kernel.variables import Variables
     from ebpf_bot_linux.options import StreamOptions
     from ebpf_bot_linux.receiver import LinuxReceiver
 
@@ -30,6 +31,7 @@ _HOME = {
     "kernel.kernel_error": ("KernelError",),
     "kernel.loaded": ("LoadedObject", "Loader", "Variable"),
     "kernel.programs": ("Asset",),
+    "kernel.variables": ("Variables",),
     "options": ("StreamOptions",),
     "receiver": ("LinuxReceiver",),
 }
@@ -47,6 +49,7 @@ __all__ = [
     "ProgramType",
     "StreamOptions",
     "Variable",
+    "Variables",
     "diagnose_host",
     "diagnose_programs",
     "syscalls",

@@ -30,6 +30,7 @@ class ProgramType(enum.IntEnum):
     """Some of `enum bpf_prog_type`."""
 
     KPROBE = 2
+    TRACEPOINT = 5
     PERF_EVENT = 7
     RAW_TRACEPOINT = 17
     TRACING = 26
@@ -66,7 +67,16 @@ _u32, _u64, _ptr = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_uint64
 class MapCreate(ctypes.Structure):
     """BPF_MAP_CREATE."""
 
-    _fields_ = (("type", _u32), ("key_size", _u32), ("value_size", _u32), ("max_entries", _u32))
+    _fields_ = (
+        ("type", _u32),
+        ("key_size", _u32),
+        ("value_size", _u32),
+        ("max_entries", _u32),
+        ("flags", _u32),
+        ("inner_map_fd", _u32),
+        ("numa_node", _u32),
+        ("name", ctypes.c_char * 16),
+    )
 
 
 class MapUpdate(ctypes.Structure):

@@ -24,6 +24,7 @@ __all__ = [
     "attach_perf_event",
     "attach_uprobes",
     "create_array",
+    "create_map",
     "load_program",
     "open_perf_event",
     "open_raw_tracepoint",
@@ -36,14 +37,32 @@ __all__ = [
 _NUMBERS: Final = {"x86_64": (321, 298), "aarch64": (280, 241)}
 """Machine -> numbers of bpf(2) and perf_event_open(2)."""
 
+_LOG_BYTES: Final = 1 << 20
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 
 
+def create_map(
+    type: int,  # noqa: A002 - as the kernel calls it
+    *,
+    key_size: int,
+    value_size: int,
+    max_entries: int,
+    flags: int = 0,
+    name: bytes = b"",
+) -> int:
+    """Create a map and return its descriptor; the arguments are those of BPF_MAP_CREATE."""
+    attr = abi.MapCreate(
+        type=type, key_size=key_size, value_size=value_size, max_entries=max_entries, flags=flags, name=name
+    )
+    shown = f" {name.decode()}" if name else ""
+    return _bpf(abi.Command.MAP_CREATE, attr, f"create the map{shown}")
+
+
 def create_array(value_size: int) -> int:
     """Create an ARRAY map of one element and return its descriptor; kernel 3.19."""
-    attr = abi.MapCreate(type=2, key_size=4, value_size=value_size, max_entries=1)
-    return _bpf(abi.Command.MAP_CREATE, attr, "create a map")
+    return create_map(2, key_size=4, value_size=value_size, max_entries=1)
 
 
 def update_element(map_fd: int, value: bytes) -> None:
@@ -72,6 +91,8 @@ def load_program(
     name: bytes = b"",
     map_fds: tuple[int, ...] = (),
     btf_id: int = 0,
+    license: str = "GPL",  # noqa: A002 - likewise
+    logs: bool = False,
 ) -> int:
     """Load a program and return its descriptor.
 
@@ -79,12 +100,14 @@ def load_program(
         insns: 8 bytes an instruction.
         map_fds: what BPF_PSEUDO_MAP_IDX instructions refer to; kernel 5.14.
         btf_id: what a program of type TRACING traces, as a type of the kernel's BTF; kernel 5.5.
+        license: the kernel lends most of its helpers to programs under the GPL alone.
+        logs: whether a refusal is asked for again, so that its error has the verifier's log.
 
     Raises:
         KernelError: EPERM without CAP_BPF and CAP_PERFMON; EINVAL where type and attach type do not fit or are unknown.
     """
     code = ctypes.create_string_buffer(insns, len(insns))
-    license_ = ctypes.create_string_buffer(b"GPL")
+    license_ = ctypes.create_string_buffer(license.encode())
     fds = (ctypes.c_int32 * max(len(map_fds), 1))(*map_fds)
     attr = abi.ProgramLoad(
         type=type,
@@ -97,7 +120,18 @@ def load_program(
         attach_btf_id=btf_id,
         fd_array=ctypes.addressof(fds) if map_fds else 0,
     )
-    return _bpf(abi.Command.PROG_LOAD, attr, "load an eBPF program")
+    action = f"load the eBPF program {name.decode()}" if name else "load an eBPF program"
+    try:
+        return _bpf(abi.Command.PROG_LOAD, attr, action)
+    except KernelError as error:
+        if not logs:
+            raise
+        log = ctypes.create_string_buffer(_LOG_BYTES)
+        attr.log_level, attr.log_size, attr.log_buf = 1, len(log), ctypes.addressof(log)
+        try:
+            return _bpf(abi.Command.PROG_LOAD, attr, action)
+        except KernelError:
+            raise KernelError(action, error.errno, log.value.decode("utf-8", "replace")) from error
 
 
 def run_program(prog_fd: int, context: ctypes.Array[ctypes.c_char] | None = None) -> int:

@@ -1,0 +1,215 @@
+"""Compiling: BCC in a worker process turns a source into instructions, and says what maps they need.
+
+The worker ends with each source. Nothing of it is kept: the maps that the programs will use are made here, by what is said of
+them, so a worker that crashes takes nothing with it but its answer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from ebpf_bot_bcc.bcc_module import find_bcc
+from ebpf_bot_bcc.headers import Headers, headers
+from ebpf_bot_bcc.shim import missing_headers
+from ebpf_bot_core import BackendError
+
+__all__ = ["Compiled", "Compiler", "MapKind"]
+
+_WORKER: Final = Path(__file__).with_name("worker.py")
+_SECONDS: Final = 120
+"""A bound; a large source takes BCC some seconds."""
+_ERROR_LINE: Final = re.compile(
+    r"^(?:/virtual/main\.c|[^:\n]+):(\d+):(?:\d+:)? (?:fatal )?error: (.*)$", re.MULTILINE
+)
+
+
+@attrs.frozen
+class MapKind:
+    """What BPF_MAP_CREATE is told of a map, by its fields in linux/bpf.h."""
+
+    name: str
+    type: int
+    key_size: int
+    value_size: int
+    max_entries: int
+    flags: int
+
+
+@attrs.frozen
+class Compiled:
+    """A source as BCC compiled it.
+
+    Attributes:
+        license: what the source says of its licence; GPL where it says nothing.
+        maps: in the order in which the instructions refer to them.
+        functions: {name: instructions}, with BPF_PSEUDO_MAP_IDX for maps.
+        events: {map: ((field, type in C), ...)} of the buffers, of the struct that is written to each; empty where BCC
+            cannot tell.
+    """
+
+    license: str
+    maps: tuple[MapKind, ...]
+    functions: Mapping[str, bytes] = attrs.field(repr=False)
+    events: Mapping[str, tuple[tuple[str, str], ...]]
+
+
+class Compiler:
+    """Compiles sources for the running kernel; CAP_BPF, since BCC creates the maps while it compiles.
+
+    Args:
+        module: the folder that holds BCC's Python package; empty: where distributions have it.
+    """
+
+    def __init__(self, module: str = "") -> None:
+        self._module = module
+        self._known: dict[tuple[str, tuple[str, ...]], Compiled] = {}
+
+    def compile(self, text: str, name: str, cflags: Sequence[str] = ()) -> Compiled:
+        """Return a compiled source; one that was compiled before is not compiled again.
+
+        Args:
+            text: C, as BCC has it.
+            name: what to call it in messages.
+            cflags: for clang, such as `-DNAME=1`.
+
+        Raises:
+            BackendError: there is no BCC, no headers can be had, the source does not compile (with the compiler's words as
+                `log`), or the worker died.
+        """
+        key = text, tuple(cflags)
+        if key not in self._known:
+            self._known[key] = self._compile(text, name, cflags)
+        return self._known[key]
+
+    def headers(self) -> Headers:
+        """Return the headers that sources are compiled against.
+
+        Raises:
+            BackendError: there are none, and none can be made.
+        """
+        return headers(self._declare)
+
+    def _compile(self, text: str, name: str, cflags: Sequence[str]) -> Compiled:
+        module = find_bcc(self._module)
+        used = self.headers()
+        with tempfile.TemporaryDirectory(prefix="ebpf-bot-bcc-") as scratch:
+            environment = {k: v for k, v in os.environ.items() if k != "BCC_KERNEL_SOURCE"}
+            if used.folder is not None:
+                environment["BCC_KERNEL_SOURCE"] = str(used.folder)
+            flags = list(cflags)
+            if used.made and used.folder is not None:
+                flags.append(f"-I{_empty(missing_headers(text, used.folder), Path(scratch))}")
+            request = {"do": "compile", "module": str(module), "text": text, "cflags": flags}
+            answer, said = _ask(request, environment, scratch)
+        if answer is None:
+            raise _refused(name, said)
+        return Compiled(
+            answer["license"],
+            tuple(MapKind(**each) for each in answer["maps"]),
+            {function: bytes.fromhex(insns) for function, insns in answer["functions"].items()},
+            {
+                name: tuple((field, kind) for field, kind in fields)
+                for name, fields in answer["events"].items()
+            },
+        )
+
+    @staticmethod
+    def _declare(file: Path) -> None:
+        answer, said = _ask({"do": "declare", "file": str(file)}, dict(os.environ), str(file.parent))
+        if answer is None:
+            last = said.text.strip().rpartition("\n")[2] or said.ended
+            raise BackendError(
+                f"backend 'bcc': the kernel's BTF cannot be written as headers: {last}",
+                hint="install libbpf (Debian: libbpf1), or the headers of the running kernel",
+                log=said.text,
+            )
+
+
+@attrs.frozen
+class _Said:
+    """What a worker left that has not answered: its words, and how it ended."""
+
+    text: str
+    ended: str
+
+
+def _ask(
+    request: Mapping[str, Any], environment: Mapping[str, str], folder: str
+) -> tuple[dict[str, Any] | None, _Said]:
+    """Return the answer of a worker, None if it has none, and what it said; it is given a folder for its files."""
+    with (
+        tempfile.TemporaryFile(dir=folder) as result,
+        tempfile.TemporaryFile(dir=folder) as words,
+    ):
+        with subprocess.Popen(  # noqa: S603 - our own interpreter, our own file
+            [sys.executable, "-I", str(_WORKER), str(result.fileno())],
+            stdin=subprocess.PIPE,
+            stdout=words,
+            stderr=words,
+            env=environment,
+            pass_fds=[result.fileno()],
+            process_group=0,  # so that ^C is ours to answer
+        ) as worker:
+            try:
+                worker.communicate(json.dumps(request).encode(), timeout=_SECONDS)
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                worker.communicate()
+            except BaseException:
+                worker.kill()
+                raise
+        words.seek(0)
+        said = _Said(words.read().decode("utf-8", "replace"), _ending(worker.returncode))
+        result.seek(0)
+        try:
+            answer = json.loads(result.read()) if worker.returncode == 0 else None
+        except ValueError:
+            answer = None
+        return answer, said
+
+
+def _ending(status: int) -> str:
+    if status < 0:
+        return f"was ended by {signal.Signals(-status).name}"
+    return f"ended with status {status}"
+
+
+def _refused(name: str, said: _Said) -> BackendError:
+    """Return the error for a source without an answer: the compiler's first one, if it was the compiler."""
+    found = _ERROR_LINE.search(said.text)
+    if found:
+        more = len(_ERROR_LINE.findall(said.text)) - 1
+        return BackendError(
+            f"backend 'bcc': {name}:{found[1]}: {found[2]}" + (f" (and {more} more)" if more else ""),
+            hint="BCC cannot compile it; --debug shows all that the compiler said",
+            log=said.text,
+        )
+    last = next((line for line in reversed(said.text.splitlines()) if line.strip()), "")
+    return BackendError(
+        f"backend 'bcc': the worker that compiles {name} {said.ended}"
+        + (f": {last.strip()}" if last else ""),
+        hint="--debug shows all that it said; `ebpf-bot doctor` shows whether BCC works here",
+        log=said.text,
+    )
+
+
+def _empty(names: set[str], folder: Path) -> Path:
+    """Make empty headers, whose types the made ones have already."""
+    include = folder / "include"
+    include.mkdir()
+    for name in names:
+        header = include / name
+        header.parent.mkdir(parents=True, exist_ok=True)
+        header.touch()
+    return include
