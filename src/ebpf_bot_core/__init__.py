@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     )
     from ebpf_bot_core.escaping import escape_bytes, escape_string, unescape_bytes, unescape_string
     from ebpf_bot_core.evidence import EVIDENCE_DTYPE, Evidence, ProbeEvidence
-    from ebpf_bot_core.layouts import PAYLOAD, Layouts
+    from ebpf_bot_core.layouts import PAYLOAD, UNRECORDED, Layouts
     from ebpf_bot_core.orchestrator import CoverageOrchestrator, Decision
     from ebpf_bot_core.pipeline import UnifiedPipeline
     from ebpf_bot_core.plan import Budget, Expectation, Goal, Plan, StageChoice, Stages
@@ -64,7 +64,7 @@ _HOME = {
     ),
     "escaping": ("escape_bytes", "escape_string", "unescape_bytes", "unescape_string"),
     "evidence": ("EVIDENCE_DTYPE", "Evidence", "ProbeEvidence"),
-    "layouts": ("PAYLOAD", "Layouts"),
+    "layouts": ("PAYLOAD", "UNRECORDED", "Layouts"),
     "orchestrator": ("CoverageOrchestrator", "Decision"),
     "pipeline": ("UnifiedPipeline",),
     "plan": ("Budget", "Expectation", "Goal", "Plan", "StageChoice", "Stages"),
@@ -87,6 +87,7 @@ __all__ = [
     "EVIDENCE_DTYPE",
     "PAYLOAD",
     "SIGNAL_DTYPE",
+    "UNRECORDED",
     "BackendError",
     "Budget",
     "Candidates",

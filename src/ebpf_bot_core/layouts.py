@@ -14,10 +14,13 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PAYLOAD", "Layouts"]
+__all__ = ["PAYLOAD", "UNRECORDED", "Layouts"]
 
 PAYLOAD: Final = "payload"
 """The name of the appended field, an array of bytes, that layouts describe."""
+
+UNRECORDED: Final = -2
+"""What stands for the CPU of a signal without payload: it stands for hits that left no record."""
 
 
 @attrs.frozen(eq=False)
@@ -49,13 +52,13 @@ class Layouts:
     def groups(self, records: NDArray[np.void]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.void]]]:
         """Yield, for each layout that occurs, where its records are, and their payloads as columns.
 
-        A signal whose CPU is not known has no payload: it stands for a hit that left no record.
+        A signal whose CPU is `UNRECORDED` has no payload.
 
         Args:
             records: of a batch with this object as its layouts.
         """
         which = self.of_probe[records["probe"]]
-        which[records["cpu"] < 0] = -1
+        which[records["cpu"] == UNRECORDED] = -1
         if not len(which):
             return
         if (which == which[0]).all():

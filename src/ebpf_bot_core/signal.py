@@ -21,7 +21,7 @@ SIGNAL_DTYPE: Final = np.dtype(
         ("probe", "<u4"),  # index into the batch's table
         ("pid", "<u4"),  # process id in the initial pid namespace; 0: not known (count mode)
         ("tid", "<u4"),  # thread id, likewise
-        ("cpu", "<i4"),  # -1: not known
+        ("cpu", "<i4"),  # -1: not known; UNRECORDED: the signal stands for hits that left no record
         ("comm", "S16"),  # the thread's name; empty: not known
     ]
 )

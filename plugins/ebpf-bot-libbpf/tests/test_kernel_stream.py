@@ -14,7 +14,7 @@ import pytest
 from ebpf_bot_libbpf.stages import LibbpfInjector, LibbpfReceiver
 from ebpf_bot_linux import StreamOptions
 
-from ebpf_bot_core import Mode, PlanError, ProbePattern, Scope, SignalBatch, Verdict
+from ebpf_bot_core import UNRECORDED, Mode, PlanError, ProbePattern, Scope, SignalBatch, Verdict
 
 pytestmark = pytest.mark.live
 
@@ -293,7 +293,7 @@ def test_what_finds_no_room_is_counted_exactly(stream, build):
         assert not injection.inspect().fired.any()
         fired = Counter(signal.probe.rpartition(":")[2] for signal in batch)
         assert fired["gettid"] >= 1, "no record of it had room, and yet it is known to have fired"
-        assert any(signal.cpu == -1 and not signal.extra for signal in batch)
+        assert any(signal.cpu == UNRECORDED and not signal.extra for signal in batch)
 
 
 def test_a_probe_that_need_not_be_kept_is_taken_off(stream, build):

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from ebpf_bot_core.errors import StoreError
 from ebpf_bot_core.evidence import Evidence
+from ebpf_bot_core.layouts import UNRECORDED
 from ebpf_bot_core.probe import ProbeTable
 from ebpf_bot_core.run import Run
 from ebpf_bot_core.signal import SIGNAL_DTYPE, SignalBatch
@@ -226,7 +227,10 @@ class StoreRecordTests(abc.ABC):
         """What a payload says comes back for each signal, with its names and types, beside batches without any."""
         probes = sample_probes()
         saved = [sample_payloads(probes), sample_batch(probes), sample_payloads(probes, 2)]
-        saved[0].records["cpu"][3] = -1  # a hit that left no record
+        saved[0].records["cpu"][2:4] = (
+            -1,
+            UNRECORDED,
+        )  # one of a CPU that is not known, and one that left no record
         self.save(path, *((sample_run(), batch, sample_evidence(probes)) for batch in saved))
         with contextlib.closing(self.open_store(path)) as store:
             assert plain_signals(store.signals(sample_run().id)) == plain_signals(saved)

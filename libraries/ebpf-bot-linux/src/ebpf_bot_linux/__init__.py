@@ -10,48 +10,69 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ebpf_bot_linux.attaching.loaded_as import LoadedAs, loaded_as
+    from ebpf_bot_linux.counting import CountSource
     from ebpf_bot_linux.doctor import diagnose_host, diagnose_programs
     from ebpf_bot_linux.features import Features
     from ebpf_bot_linux.injector import LinuxInjector
-    from ebpf_bot_linux.kernel import syscalls
+    from ebpf_bot_linux.kernel import perf_events, syscalls
     from ebpf_bot_linux.kernel.abi import AttachType, ProgramType
     from ebpf_bot_linux.kernel.kernel_error import KernelError
     from ebpf_bot_linux.kernel.loaded import LoadedObject, Loader, Variable
-    from ebpf_bot_linux.kernel.programs import Asset
+    from ebpf_bot_linux.kernel.programs import Asset, Programs
     from ebpf_bot_linux.kernel.variables import Variables
     from ebpf_bot_linux.options import StreamOptions
+    from ebpf_bot_linux.points import Point
     from ebpf_bot_linux.receiver import LinuxReceiver
+    from ebpf_bot_linux.sites import Sites
+    from ebpf_bot_linux.source import Source
+    from ebpf_bot_linux.streaming.clock import BootClock
 
 _HOME = {
+    "attaching.loaded_as": ("LoadedAs", "loaded_as"),
+    "counting": ("CountSource",),
     "doctor": ("diagnose_host", "diagnose_programs"),
     "features": ("Features",),
     "injector": ("LinuxInjector",),
-    "kernel": ("syscalls",),
+    "kernel": ("perf_events", "syscalls"),
     "kernel.abi": ("AttachType", "ProgramType"),
     "kernel.kernel_error": ("KernelError",),
     "kernel.loaded": ("LoadedObject", "Loader", "Variable"),
-    "kernel.programs": ("Asset",),
+    "kernel.programs": ("Asset", "Programs"),
     "kernel.variables": ("Variables",),
     "options": ("StreamOptions",),
+    "points": ("Point",),
     "receiver": ("LinuxReceiver",),
+    "sites": ("Sites",),
+    "source": ("Source",),
+    "streaming.clock": ("BootClock",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "Asset",
     "AttachType",
+    "BootClock",
+    "CountSource",
     "Features",
     "KernelError",
     "LinuxInjector",
     "LinuxReceiver",
+    "LoadedAs",
     "LoadedObject",
     "Loader",
+    "Point",
     "ProgramType",
+    "Programs",
+    "Sites",
+    "Source",
     "StreamOptions",
     "Variable",
     "Variables",
     "diagnose_host",
     "diagnose_programs",
+    "loaded_as",
+    "perf_events",
     "syscalls",
 ]
 

@@ -27,6 +27,8 @@ __all__ = ["LinuxInjector"]
 class LinuxInjector:
     """Finds probes on this host and attaches them, a `ProbeInjector`.
 
+    A backend whose programs are not the same for all probes overrides `served_by` and `load`.
+
     Needs kernel 5.17 and CAP_BPF with CAP_PERFMON; finding needs neither.
 
     Args:
@@ -68,11 +70,11 @@ class LinuxInjector:
         points = [
             None if isinstance(point, BackendError) else point for point in self._finder.points(probes.names)
         ]
-        sites = Sites.of(points, mode)
+        sites = Sites.of(points, mode, self.served_by(probes.names, mode))
         covers_command = scope is Scope.COMMAND
         try:
-            self._features = self._features or Features.here()
-            programs, source = self._load(probes, points, sites, scope, mode, keep=keep)
+            features = self._features = self._features or Features.here()
+            programs, source = self.load(probes, points, sites, features, scope=scope, mode=mode, keep=keep)
             del points  # of a million probes they take 170 MiB
             return LinuxInjection(
                 probes,
@@ -81,7 +83,7 @@ class LinuxInjector:
                 source,
                 covers_command=covers_command,
                 keep=keep,
-                features=self._features,
+                features=features,
                 elsewhere=partial(self._elsewhere, mode),
             )
         except KernelError as error:
@@ -92,19 +94,25 @@ class LinuxInjector:
         points = self._finder.points([at_path(name, path) for name in names])
         # What a USDT probe tells in stream mode lies elsewhere in another file than was laid down for the first.
         wanted = FunctionPoint if mode is Mode.STREAM else CodePoint
-        return Sites.of([point if isinstance(point, wanted) else None for point in points], mode)
+        there = [point if isinstance(point, wanted) else None for point in points]
+        return Sites.of(there, mode, self.served_by(names, mode))
 
-    def _load(
+    def served_by(self, names: Sequence[str], mode: Mode) -> Sequence[str]:  # noqa: ARG002 - for those that override it
+        """Return which program serves each of some probes; nothing where the programs of the mode serve all."""
+        return ()
+
+    def load(
         self,
         probes: ProbeTable,
         points: Sequence[Point | None],
         sites: Sites,
+        features: Features,  # noqa: ARG002 - likewise
+        *,
         scope: Scope,
         mode: Mode,
-        *,
         keep: bool,
     ) -> tuple[Programs, Source]:
-        """Load the programs of a mode, and return them with what reads them."""
+        """Load the programs of a mode, and return them with what reads them; KernelError if the kernel refuses."""
         if mode is Mode.STREAM:
             payloads = payloads_for(self._finder, probes, points, sites, self._options)
             ring_bytes = self._options.ring_bytes

@@ -45,19 +45,26 @@ class CodeKind:
     Attributes:
         of_notes: whether notes of the binary say what is to be read there (USDT). In count mode nothing is read, so a
             place is one site whoever named it.
+        program: what serves them, where that is not the asset's program for such places.
     """
 
     binary: Binary
     on_return: bool
     of_notes: bool = False
+    program: str = ""
 
 
 @attrs.frozen
 class KernelKind:
-    """Events of the kernel that points of one type name; their keys are ids, names, numbers, or event and period."""
+    """Events of the kernel that points of one type name; their keys are ids, names, numbers, or event and period.
+
+    Attributes:
+        program: as for `CodeKind`.
+    """
 
     point: type[KernelPoint]
     on_return: bool = False
+    program: str = ""
 
 
 @attrs.frozen
@@ -106,16 +113,22 @@ class Sites:
     size: int
 
     @classmethod
-    def of(cls, points: Sequence[Point | None], mode: Mode = Mode.COUNT) -> Sites:
+    def of(
+        cls, points: Sequence[Point | None], mode: Mode = Mode.COUNT, programs: Sequence[str] = ()
+    ) -> Sites:
         """Return the sites of the points of a table's rows, numbered; None stands for a row with nothing to attach.
 
         Args:
             mode: functions are counted where a hit costs least, but their arguments are only at their entries.
+            programs: what serves each row, in their order, where the asset's programs do not. Rows that are served by
+                different programs share no site. Such a program may read arguments, whatever the mode.
         """
         wanted: dict[CodeKind | KernelKind, tuple[list[int], list[Key]]] = {}
         for row, point in enumerate(points):
             if point is not None:
-                kind, keys = _kind_and_keys(point, mode)
+                kind, keys = _kind_and_keys(point, Mode.STREAM if programs else mode)
+                if programs:
+                    kind = attrs.evolve(kind, program=programs[row])
                 rows, members = wanted.setdefault(kind, ([], []))
                 rows += [row] * len(keys)
                 members += keys
@@ -146,7 +159,7 @@ class Sites:
                 [number_of[p.binary] if isinstance(p, FunctionPoint | UsdtPoint) else -1 for p in points],
                 np.intp,
             ),
-            _behind_entry(points) if mode is Mode.COUNT else {},
+            _behind_entry(points) if mode is Mode.COUNT and not programs else {},
             first,
             first + len(number_of),
         )

@@ -19,7 +19,7 @@ from ebpf_bot_linux import (
     syscalls,
 )
 
-from ebpf_bot_bcc.compiling import Compiler, MapKind
+from ebpf_bot_bcc.compiling import Compiled, Compiler, MapKind
 from ebpf_bot_core import BackendError
 
 __all__ = ["BccLoader", "create_maps"]
@@ -70,6 +70,12 @@ class BccLoader:
 
     compiler: Compiler
 
+    def compiled(self, constants: Mapping[str, int]) -> Compiled:
+        """Return the programs as they are compiled for the constants of a run."""
+        flags = [f"-D{name.upper()}={constants[name]:d}" for name in ("filter", "keep")]
+        text = files(__package__).joinpath("programs.c").read_text(encoding="utf-8")
+        return self.compiler.compile(text, "programs.c", flags)
+
     def load(
         self, asset: Asset, *, max_entries: Mapping[str, int], constants: Mapping[str, int]
     ) -> LoadedObject:
@@ -82,9 +88,7 @@ class BccLoader:
             raise BackendError(
                 f"backend 'bcc' has no programs for {asset.name} mode", hint="use --mode count"
             )
-        flags = [f"-D{name.upper()}={constants[name]:d}" for name in ("filter", "keep")]
-        text = files(__package__).joinpath("programs.c").read_text(encoding="utf-8")
-        compiled = self.compiler.compile(text, "programs.c", flags)
+        compiled = self.compiled(constants)
         maps = create_maps(compiled.maps, max_entries)
         loaded = LoadedObject(maps, {}, {"bss": _STATE}, {_TEMPLATE: compiled.functions[_TEMPLATE]})
         try:

@@ -41,6 +41,10 @@ def ebpf_bot_diagnose() -> Iterable[Diagnosis]:
 
 
 def _injector(options: BccOptions) -> ProbeInjector:
+    if options.source:
+        from ebpf_bot_bcc.source.injector import SourceInjector  # noqa: PLC0415 - see above
+
+        return SourceInjector(options)
     from ebpf_bot_bcc.stages import BccInjector  # noqa: PLC0415 - see above
 
     return BccInjector(options)

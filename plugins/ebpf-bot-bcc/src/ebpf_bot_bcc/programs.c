@@ -325,3 +325,36 @@ int site_hit(void *ctx)
 		count((u64)ctx);
 	return 0;
 }
+
+/*
+ * Put before a function that a user brings, by source/grafting.py: what is behind runs where this does not return 0, so a
+ * user's function sees the hits that count, and each that it sees is counted.
+ */
+
+/* On code. */
+int admit_code(struct pt_regs *ctx)
+{
+	u64 cookie = bpf_get_attach_cookie(ctx);
+
+	return !is_counted_already(cookie >> 32) && count_whoever(cookie);
+}
+
+/* On functions of the kernel, by one link for many. */
+int admit_kprobe(struct pt_regs *ctx)
+{
+	u64 cookie = bpf_get_attach_cookie(ctx);
+
+	return !is_counted_already_on_cpu(cookie >> 32) && count_whoever(cookie);
+}
+
+/* On perf events. */
+int admit_event(void *ctx)
+{
+	return count_whoever(bpf_get_attach_cookie(ctx));
+}
+
+/* Where there are no cookies: what comes in place of the context is the site's number. */
+int admit_site(void *ctx)
+{
+	return count_whoever((u64)ctx);
+}

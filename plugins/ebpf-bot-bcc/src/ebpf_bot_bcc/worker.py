@@ -66,10 +66,10 @@ def compile_text(module: str, text: str, cflags: list[str]) -> dict[str, Any]:
 
 def import_bcc(folder: str) -> Any:
     """Import the package `bcc` of one folder, without making anything else of that folder importable."""
-    path = os.path.join(folder, "bcc")  # noqa: PTH118 - kept to what needs no import
+    path = f"{folder}/bcc"
     spec = importlib.util.spec_from_file_location(
         "bcc",
-        os.path.join(path, "__init__.py"),
+        f"{path}/__init__.py",
         submodule_search_locations=[path],
     )
     if spec is None or spec.loader is None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ebpf_bot_core import (
     SIGNAL_DTYPE,
+    UNRECORDED,
     Evidence,
     Layouts,
     ProbeTable,
@@ -135,7 +136,7 @@ class SavedSignals:
     ) -> list[tuple[NDArray[np.intp], dict[str, NDArray[Any]]]]:
         """Return the payloads by layout, as `Layouts.pack` takes them."""
         which = np.array([description.of_probe.get(probe, -1) for probe in probes])
-        which[records["cpu"] < 0] = -1
+        which[records["cpu"] == UNRECORDED] = -1
         groups = []
         for number, fields in enumerate(description.layouts):
             positions = np.flatnonzero(which == number)

@@ -79,12 +79,14 @@ class Attachers:
             return Unserved(NO_RECORDS)
         if self.programs.asset is STREAMING and point is RawTracepointPoint and not self.features.raw_cookies:
             return Unserved(NEEDS_COOKIES)
+        # A program that is not the asset's knows its one site in any case.
+        by_cookie = self.features.raw_cookies and not group.kind.program
         counts_each_return = self.handover.exact and group.kind.on_return
         if point is KprobePoint and self.features.kprobe_multi and not counts_each_return:
             return KprobeLinks(group, self.programs, self.closer, self.handover)
         attachers: dict[type[KernelPoint], type[_KernelAttacher]] = {
             TracepointPoint: Tracepoints,
-            RawTracepointPoint: RawTracepoints if self.features.raw_cookies else RawTracepointCopies,
+            RawTracepointPoint: RawTracepoints if by_cookie else RawTracepointCopies,
             SyscallPoint: Syscalls,
             SyscallExitPoint: SyscallExits,
             KprobePoint: KretprobeLinks if self.features.kprobe_multi else KprobeEvents,

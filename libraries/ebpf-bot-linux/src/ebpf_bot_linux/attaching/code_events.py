@@ -64,7 +64,8 @@ class CodeEvents(OneByOne):
         event = perf_events.open_place(
             self._binary.path, offset, on_return=self._group.kind.on_return, semaphore=semaphore
         )
-        return Held((link_event(self._programs["event_hit"], event, int(self._counted_by[member])),))
+        program = self._programs[self._group.kind.program or "event_hit"]
+        return Held((link_event(program, event, int(self._counted_by[member])),))
 
     def _explain(self, error: KernelError) -> Refusal:
         if error.errno in (errno.EACCES, errno.EPERM):

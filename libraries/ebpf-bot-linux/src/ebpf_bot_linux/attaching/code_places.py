@@ -100,6 +100,8 @@ class CodePlaces(ManyAtOnce):
 
 
 def _programs_for(kind: CodeKind, asset: Asset) -> tuple[tuple[str, bool], ...]:
+    if kind.program:
+        return ((kind.program, kind.on_return),)
     if kind.of_notes:
         return asset.on_usdt
     return asset.on_return if kind.on_return else asset.on_entry

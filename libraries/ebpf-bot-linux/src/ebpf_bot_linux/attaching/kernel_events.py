@@ -45,7 +45,9 @@ class RawTracepointCopies(RawTracepoints):
     """Raw tracepoints by name, each with a program of its own; kernel 5.17."""
 
     def _hold(self, member: int) -> Held:
-        copy = self._programs.load_copy(self._group.first + member, type=ProgramType.RAW_TRACEPOINT)
+        copy = self._programs.load_copy(
+            self._group.first + member, type=ProgramType.RAW_TRACEPOINT, template=self._group.kind.program
+        )
         try:
             return Held((syscalls.open_raw_tracepoint(copy, str(self._group.keys[member])),), copy)
         except KernelError:
@@ -58,7 +60,8 @@ class Tracepoints(OneByOne):
 
     def _hold(self, member: int) -> Held:
         event = perf_events.open_tracepoint(_number(self._group.keys[member]))
-        return Held((link_event(self._programs["tracepoint_hit"], event, self._group.first + member),))
+        program = self._programs[self._group.kind.program or "tracepoint_hit"]
+        return Held((link_event(program, event, self._group.first + member),))
 
 
 class SoftwareEvents(OneByOne):
@@ -66,12 +69,13 @@ class SoftwareEvents(OneByOne):
 
     def _hold(self, member: int) -> Held:
         key, links = self._group.keys[member], []
+        program = self._programs[self._group.kind.program or "sample_hit"]
         if not isinstance(key, tuple):
             raise TypeError(f"{key!r} is no event with its period")
         try:
             for cpu in perf_events.online_cpus():
                 event = perf_events.open_software(*key, cpu)
-                links.append(link_event(self._programs["sample_hit"], event, self._group.first + member))
+                links.append(link_event(program, event, self._group.first + member))
         except KernelError:
             for link in links:
                 os.close(link)

@@ -39,7 +39,7 @@ class KprobeLinks(ManyAtOnce):
         super().__init__(group, np.arange(group.first, group.end), programs, closer, handover)
 
     def _attach_hits(self, members: NDArray[np.intp], number: int) -> list[int]:
-        return self._attach("kprobe_hit", members, number)
+        return self._attach(self._group.kind.program or "kprobe_hit", members, number)
 
     def _attach_trial(self, members: NDArray[np.intp]) -> list[int]:
         return self._attach("kprobe_trial", members, 0)
@@ -84,7 +84,7 @@ class KretprobeLinks(OneByOne):
             _function(self._group.keys[member]),
             np.array([self._group.first + member], np.uint64),
         )
-        program = self._programs["kprobe_hit"]
+        program = self._programs[self._group.kind.program or "kprobe_hit"]
         return Held((syscalls.attach_kprobes(program, [function], cookie, on_return=True),))
 
     def _explain(self, error: KernelError) -> Refusal:
@@ -100,7 +100,8 @@ class KprobeEvents(OneByOne):
     def _hold(self, member: int) -> Held:
         function = _function(self._group.keys[member])
         event = perf_events.open_kernel_function(function, on_return=self._group.kind.on_return)
-        return Held((link_event(self._programs["event_hit"], event, self._group.first + member),))
+        program = self._programs[self._group.kind.program or "event_hit"]
+        return Held((link_event(program, event, self._group.first + member),))
 
     def _explain(self, error: KernelError) -> Refusal:
         if error.errno in (errno.EACCES, errno.EPERM):
@@ -124,7 +125,11 @@ class Fentries(OneByOne):
             raise TypeError(f"{btf_id!r} is no type of BTF")
         attach_type = AttachType.TRACE_FEXIT if self._group.kind.on_return else AttachType.TRACE_FENTRY
         copy = self._programs.load_copy(
-            self._group.first + member, type=ProgramType.TRACING, attach_type=attach_type, btf_id=btf_id
+            self._group.first + member,
+            type=ProgramType.TRACING,
+            attach_type=attach_type,
+            btf_id=btf_id,
+            template=self._group.kind.program,
         )
         try:
             return Held((syscalls.open_raw_tracepoint(copy, ""),), copy)

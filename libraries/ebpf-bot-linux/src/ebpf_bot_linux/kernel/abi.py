@@ -180,16 +180,22 @@ class KprobeMultiLink(ctypes.Structure):
 
 
 class PerfEventAttr(ctypes.Structure):
-    """`struct perf_event_attr`, its second version: what is common to events, and two words that depend on the type."""
+    """`struct perf_event_attr`, its fourth version: kernel 3.19 or so, with a clock of one's own."""
 
     _fields_ = (
         ("type", _u32),
         ("size", _u32),
         ("config", _u64),
         ("sample_period", _u64),
-        ("unused", _u64 * 3),
+        ("sample_type", _u64),
+        ("read_format", _u64),
+        ("flags", _u64),
         ("wakeup_events", _u32),
         ("bp_type", _u32),
         ("config1", _u64),
         ("config2", _u64),
+        ("branch_sample_type", _u64),
+        ("sample_regs_user", _u64),
+        ("sample_stack_user", _u32),
+        ("clockid", ctypes.c_int32),
     )

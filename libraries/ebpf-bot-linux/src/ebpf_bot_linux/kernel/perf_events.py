@@ -18,6 +18,7 @@ __all__ = [
     "has_device",
     "online_cpus",
     "open_kernel_function",
+    "open_output",
     "open_place",
     "open_software",
     "open_tracepoint",
@@ -85,6 +86,23 @@ def open_software(event: int, period: int, cpu: int) -> int:
     """
     attr = abi.PerfEventAttr(type=_SOFTWARE, config=event, sample_period=period, wakeup_events=1)
     return syscalls.open_perf_event(attr, f"sample software event {event}", cpu=cpu)
+
+
+def open_output(cpu: int) -> int:
+    """Open what programs on one CPU write samples to (bpf_perf_event_output), and return the descriptor.
+
+    Kernel 4.4; CAP_PERFMON. Each sample tells process, thread, time by CLOCK_BOOTTIME and CPU beside what was written.
+    No sample wakes anyone.
+    """
+    attr = abi.PerfEventAttr(
+        type=_SOFTWARE,
+        config=10,  # PERF_COUNT_SW_BPF_OUTPUT
+        sample_period=1,
+        sample_type=1 << 1 | 1 << 2 | 1 << 7 | 1 << 10,  # PERF_SAMPLE_TID, _TIME, _CPU, _RAW
+        flags=1 << 25,  # use_clockid
+        clockid=7,  # CLOCK_BOOTTIME
+    )
+    return syscalls.open_perf_event(attr, "open a perf buffer", cpu=cpu)
 
 
 def online_cpus() -> list[int]:

@@ -130,12 +130,15 @@ class Programs:
         type: ProgramType,  # noqa: A002 - as the kernel calls it
         attach_type: AttachType = AttachType.NONE,
         btf_id: int = 0,
+        template: str = "",
     ) -> int:
         """Load a program that counts one site, for where no cookie could tell it which; see `LoadedObject.load_copy`.
 
         It stays until it is dropped.
         """
-        copy = self._object.load_copy("site_hit", site, type=type, attach_type=attach_type, btf_id=btf_id)
+        copy = self._object.load_copy(
+            template or "site_hit", site, type=type, attach_type=attach_type, btf_id=btf_id
+        )
         self._copies.add(copy)
         return copy
 

@@ -65,9 +65,9 @@ def create_array(value_size: int) -> int:
     return create_map(2, key_size=4, value_size=value_size, max_entries=1)
 
 
-def update_element(map_fd: int, value: bytes) -> None:
-    """Set the first element of an ARRAY map."""
-    key = ctypes.c_uint32(0)
+def update_element(map_fd: int, value: bytes, index: int = 0) -> None:
+    """Set an element, the first unless told otherwise, of an ARRAY map, or of a map that is numbered as one."""
+    key = ctypes.c_uint32(index)
     held = ctypes.create_string_buffer(value, len(value))
     attr = abi.MapUpdate(map_fd=map_fd, key=ctypes.addressof(key), value=ctypes.addressof(held))
     _bpf(abi.Command.MAP_UPDATE_ELEM, attr, "fill a map")

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ebpf_bot_core import PAYLOAD, SIGNAL_DTYPE, ProbeTable, SignalBatch
+from ebpf_bot_core import PAYLOAD, SIGNAL_DTYPE, UNRECORDED, ProbeTable, SignalBatch
 from ebpf_bot_linux.kernel.counters import Counters
 from ebpf_bot_linux.kernel.programs import Programs
 from ebpf_bot_linux.kernel.ring import Ring
@@ -114,5 +114,5 @@ class StreamSource:
         records = np.zeros(count, record_dtype(self._payloads.size))
         records["time"] = time.time_ns()
         records["count"] = 1
-        records["cpu"] = -1
+        records["cpu"] = UNRECORDED
         return records

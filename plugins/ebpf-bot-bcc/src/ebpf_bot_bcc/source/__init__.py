@@ -1,0 +1,1 @@
+"""Users' own BCC programs: their functions are probes, and what they write to buffers are signals."""
