@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from ebpf_bot_core import PAYLOAD, SIGNAL_DTYPE, Layouts, SignalBatch
+from ebpf_bot_core import PAYLOAD, UNRECORDED, SIGNAL_DTYPE, Layouts, SignalBatch
 from ebpf_bot_core.testing import payload_batches, sample_batch, sample_payloads, sample_probes
 
 
@@ -33,7 +33,7 @@ def test_appended_fields_stand_beside_the_payload():
 
 def test_a_hit_that_left_no_record_has_no_payload():
     batch = sample_payloads(sample_probes(1), 3)
-    batch.records["cpu"][1] = -1
+    batch.records["cpu"] = [0, UNRECORDED, -1]  # -1: of a CPU that is not known
     assert [bool(signal.extra) for signal in batch] == [True, False, True]
 
 
