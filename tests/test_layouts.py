@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from ebpf_bot_core import PAYLOAD, UNRECORDED, SIGNAL_DTYPE, Layouts, SignalBatch
+from ebpf_bot_core import PAYLOAD, SIGNAL_DTYPE, UNRECORDED, Layouts, SignalBatch
 from ebpf_bot_core.testing import payload_batches, sample_batch, sample_payloads, sample_probes
 
 

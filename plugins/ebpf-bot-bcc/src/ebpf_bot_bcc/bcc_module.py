@@ -14,7 +14,7 @@ from typing import Final
 
 from ebpf_bot_core import BackendError
 
-__all__ = ["INSTALL", "find_bcc", "other_bcc"]
+__all__ = ["INSTALL", "bcc_version", "find_bcc", "other_bcc"]
 
 _FOLDERS: Final = (
     "/usr/lib/python3/dist-packages",  # Debian, Ubuntu
@@ -53,6 +53,11 @@ def find_bcc(module: str = "") -> Path:
     raise BackendError(f"backend 'bcc': BCC's Python module is not in {where}", hint=INSTALL)
 
 
+def bcc_version(folder: Path) -> str:
+    """Return what a package `bcc` says of its version, in its own words."""
+    return (folder / "bcc" / "version.py").read_text(encoding="utf-8", errors="replace")
+
+
 def other_bcc() -> str:
     """Return where this environment has another project's `bcc`; empty where it has none."""
     try:
@@ -65,4 +70,4 @@ def other_bcc() -> str:
 
 def _is_bcc(package: Path) -> bool:
     """Whether a package is BCC's: it alone has these two modules."""
-    return (package / "libbcc.py").is_file() and (package / "table.py").is_file()
+    return (package / "libbcc.py").is_file() and (package / "version.py").is_file()

@@ -15,13 +15,14 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import attrs
 
-from ebpf_bot_bcc.bcc_module import find_bcc
+from ebpf_bot_bcc.bcc_module import bcc_version, find_bcc
+from ebpf_bot_bcc.cache import kept
 from ebpf_bot_bcc.headers import Headers, headers
-from ebpf_bot_bcc.shim import missing_headers
+from ebpf_bot_bcc.shim import kernel_build_id, missing_headers
 from ebpf_bot_core import BackendError
 
 __all__ = ["Compiled", "Compiler", "MapKind"]
@@ -63,6 +64,19 @@ class Compiled:
     functions: Mapping[str, bytes] = attrs.field(repr=False)
     events: Mapping[str, tuple[tuple[str, str], ...]]
 
+    @classmethod
+    def of(cls, answer: Mapping[str, Any]) -> Self:
+        """Read a worker's answer; worker.py says what it looks like."""
+        return cls(
+            answer["license"],
+            tuple(MapKind(**each) for each in answer["maps"]),
+            {function: bytes.fromhex(insns) for function, insns in answer["functions"].items()},
+            {
+                name: tuple((field, kind) for field, kind in fields)
+                for name, fields in answer["events"].items()
+            },
+        )
+
 
 class Compiler:
     """Compiles sources for the running kernel; CAP_BPF, since BCC creates the maps while it compiles.
@@ -89,7 +103,21 @@ class Compiler:
         """
         key = text, tuple(cflags)
         if key not in self._known:
-            self._known[key] = self._compile(text, name, cflags)
+            self._known[key] = Compiled.of(self.answer(text, name, cflags))
+        return self._known[key]
+
+    def compile_once(self, text: str, name: str, cflags: Sequence[str] = ()) -> Compiled:
+        """Do the same for a source that includes no file of the user's: what an earlier run compiled is taken from a cache."""
+        key = text, tuple(cflags)
+        if key not in self._known:
+            of_what = [
+                text,
+                list(cflags),
+                str(self.headers()),
+                kernel_build_id(),
+                bcc_version(find_bcc(self._module)),
+            ]
+            self._known[key] = Compiled.of(kept(of_what, lambda: self.answer(text, name, cflags)))
         return self._known[key]
 
     def headers(self) -> Headers:
@@ -100,7 +128,8 @@ class Compiler:
         """
         return headers(self._declare)
 
-    def _compile(self, text: str, name: str, cflags: Sequence[str]) -> Compiled:
+    def answer(self, text: str, name: str, cflags: Sequence[str]) -> dict[str, Any]:
+        """Return what a worker answers for a source; `compile` says what is raised."""
         module = find_bcc(self._module)
         used = self.headers()
         with tempfile.TemporaryDirectory(prefix="ebpf-bot-bcc-") as scratch:
@@ -114,15 +143,7 @@ class Compiler:
             answer, said = _ask(request, environment, scratch)
         if answer is None:
             raise _refused(name, said)
-        return Compiled(
-            answer["license"],
-            tuple(MapKind(**each) for each in answer["maps"]),
-            {function: bytes.fromhex(insns) for function, insns in answer["functions"].items()},
-            {
-                name: tuple((field, kind) for field, kind in fields)
-                for name, fields in answer["events"].items()
-            },
-        )
+        return answer
 
     @staticmethod
     def _declare(file: Path) -> None:

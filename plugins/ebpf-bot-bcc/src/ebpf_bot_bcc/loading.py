@@ -74,7 +74,7 @@ class BccLoader:
         """Return the programs as they are compiled for the constants of a run."""
         flags = [f"-D{name.upper()}={constants[name]:d}" for name in ("filter", "keep")]
         text = files(__package__).joinpath("programs.c").read_text(encoding="utf-8")
-        return self.compiler.compile(text, "programs.c", flags)
+        return self.compiler.compile_once(text, "programs.c", flags)
 
     def load(
         self, asset: Asset, *, max_entries: Mapping[str, int], constants: Mapping[str, int]

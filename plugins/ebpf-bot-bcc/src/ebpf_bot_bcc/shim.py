@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from ebpf_bot_bcc.cache import private_folder
 from ebpf_bot_core import BackendError
 
 __all__ = ["BTF", "kernel_build_id", "missing_headers", "shim"]
@@ -84,7 +85,7 @@ def shim(declare: Callable[[Path], None]) -> Path:
             hint="install the headers of the running kernel: apt-get install linux-headers-$(uname -r)",
         )
     try:
-        return _kept(_cache(), declare)
+        return _kept(private_folder("bcc-headers"), declare)
     except OSError as error:
         raise BackendError(
             f"backend 'bcc': the kernel's types cannot be kept: {error}",
@@ -117,17 +118,6 @@ def kernel_build_id() -> str:
         if kind == _BUILD_ID and name == b"GNU\0":
             return description.hex()
     return platform.release()
-
-
-def _cache() -> Path:
-    """Return the folder in which such folders are kept, ours alone: what is in it is compiled and run by the kernel."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 - HOME may be unset
-    folder = Path(base) / "ebpf-bot" / "bcc-headers"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = folder.stat()
-    if status.st_uid != os.geteuid() or status.st_mode & 0o022:
-        raise PermissionError(f"{folder} belongs to, or may be written by, somebody else")
-    return folder
 
 
 def _kept(cache: Path, declare: Callable[[Path], None]) -> Path:
