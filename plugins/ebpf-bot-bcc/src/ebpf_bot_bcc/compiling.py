@@ -213,14 +213,14 @@ def _refused(name: str, said: _Said) -> BackendError:
         more = len(_ERROR_LINE.findall(said.text)) - 1
         return BackendError(
             f"backend 'bcc': {name}:{found[1]}: {found[2]}" + (f" (and {more} more)" if more else ""),
-            hint="BCC cannot compile it; --debug shows all that the compiler said",
+            hint="BCC cannot compile it: what its compiler said stands above",
             log=said.text,
         )
     last = next((line for line in reversed(said.text.splitlines()) if line.strip()), "")
     return BackendError(
         f"backend 'bcc': the worker that compiles {name} {said.ended}"
         + (f": {last.strip()}" if last else ""),
-        hint="--debug shows all that it said; `ebpf-bot doctor` shows whether BCC works here",
+        hint="what it said stands above; `ebpf-bot doctor` shows whether BCC works here",
         log=said.text,
     )
 

@@ -44,7 +44,11 @@ def main() -> int:
     """Answer the one request; return the exit status."""
     _libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
     request = json.load(sys.stdin)
-    answer = _DOES[request.pop("do")](**request)
+    try:
+        answer = _DOES[request.pop("do")](**request)
+    except Exception as error:  # noqa: BLE001 - BCC raises just that, after the compiler has said why
+        sys.stderr.write(f"{error}\n")
+        return 1
     with open(int(sys.argv[1]), "w", encoding="utf-8") as result:  # noqa: PTH123 - a descriptor
         json.dump(answer, result)
     return 0
