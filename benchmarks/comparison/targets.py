@@ -8,7 +8,7 @@ import attrs
 
 from benchmarks.comparison.peers.floor import Floor
 from benchmarks.comparison.results import BOT, TIMES, Results
-from benchmarks.comparison.workloads.functions import BARE
+from benchmarks.comparison.workloads.functions import BARE, BY_BCC
 from benchmarks.comparison.workloads.syscalls import HOST
 
 __all__ = ["TARGETS", "Target"]
@@ -50,6 +50,10 @@ def _targets() -> Iterator[Target]:
     yield Target("attach + detach 2,000 functions, in a running process", 0.3, "s", _median("library-2000"))
     yield Target("attach + detach 10,000 functions, in a running process", 0.6, "s", _median("library-10000"))
     yield Target("tool start to workload start, 2,000 functions", 0.6, "s", _median("start-2000"))
+    yield Target("the same by the backend bcc", 3, "s", _median("start-2000", BY_BCC))
+    yield Target(
+        "workload end to tool exit, 2,000 functions, backend bcc", 0.5, "s", _median("end-2000", BY_BCC)
+    )
     yield Target(
         "a hit at an emulated site, against an empty program", 1.15, TIMES, _ratio("hit", Floor.name)
     )

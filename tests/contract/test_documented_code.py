@@ -34,6 +34,7 @@ PAGES = sorted(
         *(ROOT / "docs").rglob("*.md"),
         ROOT / "README.md",
         ROOT / "CONTRIBUTING.md",
+        *ROOT.glob("libraries/*/README.md"),
         *ROOT.glob("plugins/*/README.md"),
     ]
 )

@@ -11,11 +11,12 @@ from benchmarks.comparison.peers.floor import Floor
 from benchmarks.comparison.peers.tool import CountsFunctions, Tool
 from benchmarks.comparison.results import BOT, Row
 
-__all__ = ["measure"]
+__all__ = ["BY_BCC", "measure"]
 
 _SIZES = (100, 500, 2_000, 10_000)
 _HOT_SECONDS = 1.5
 _KEPT = f"{BOT} --keep"
+BY_BCC = f"{BOT} --backend bcc"
 BARE = "bare"
 
 
@@ -23,14 +24,14 @@ def measure(bench: Bench) -> None:
     """Fill the rows of start, end, hit, and hot loop."""
     for functions in sorted({*_SIZES, bench.peer_functions}):
         program = bench.program(functions)
-        tools: list[Tool] = [EbpfBot(), Floor()]
+        tools: list[Tool] = [EbpfBot(), EbpfBot(BY_BCC, ("--backend", "bcc")), Floor()]
         if functions <= bench.peer_functions:
             tools += [tool for tool in bench.peers if isinstance(tool, CountsFunctions)]
         # The hot loop needs no more than the smallest program: what a hit costs does not depend on the number.
         hot = functions == _SIZES[0]
         variants: dict[str, Callable[[], None]] = {}
         for tool in tools:
-            variants[tool.name] = _counting(bench, tool, program, hot=hot)
+            variants[tool.name] = _counting(bench, tool, program, hot=hot and tool.name != BY_BCC)
         if hot:
             variants[BARE] = _bare(bench, program)
             variants[_KEPT] = _counting(bench, EbpfBot(_KEPT, ("--keep",)), program, hot=hot)

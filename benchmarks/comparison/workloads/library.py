@@ -12,6 +12,7 @@ from benchmarks.comparison.bench import Bench
 from benchmarks.comparison.functions import Program
 from benchmarks.comparison.peers.floor import Floor, attach_empty
 from benchmarks.comparison.results import BOT, Row
+from benchmarks.comparison.workloads.functions import BY_BCC
 from ebpf_bot_core import Mode, Plugins, ProbePattern, Scope
 
 __all__ = ["measure"]
@@ -25,12 +26,16 @@ def measure(bench: Bench) -> None:
         title = f"attach + detach {functions:,} functions, in a running process"
         row = bench.results.row(f"library-{functions}", title, "s")
         program = bench.program(functions)
-        variants = {BOT: _ours(row, program), Floor.name: _floor(row, program)}
+        variants = {
+            BOT: _ours(row, program, BOT, "libbpf"),
+            BY_BCC: _ours(row, program, BY_BCC, "bcc"),
+            Floor.name: _floor(row, program),
+        }
         row.notes |= bench.take_turns(title, variants, rounds=5)
 
 
-def _ours(row: Row, program: Program) -> Callable[[], None]:
-    injector = Plugins().get("injector", "libbpf").build({})
+def _ours(row: Row, program: Program, name: str, backend: str) -> Callable[[], None]:
+    injector = Plugins().get("injector", backend).build({})
     found = injector.find([ProbePattern.parse(f"uprobe:{program.binary}:{program.pattern}")])
     rows = np.arange(program.functions)
 
@@ -39,7 +44,7 @@ def _ours(row: Row, program: Program) -> Callable[[], None]:
             began = time.perf_counter()
             injection.attach(rows)
             injection.detach(rows)
-            row.add(BOT, time.perf_counter() - began)
+            row.add(name, time.perf_counter() - began)
 
     return once
 
