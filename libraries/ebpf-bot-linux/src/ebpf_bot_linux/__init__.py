@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from ebpf_bot_linux.injector import LinuxInjector
     from ebpf_bot_linux.kernel import perf_events, syscalls
     from ebpf_bot_linux.kernel.abi import AttachType, ProgramType
+    from ebpf_bot_linux.kernel.assets import Asset
     from ebpf_bot_linux.kernel.kernel_error import KernelError
     from ebpf_bot_linux.kernel.loaded import LoadedObject, Loader, Variable
-    from ebpf_bot_linux.kernel.programs import Asset, Programs
+    from ebpf_bot_linux.kernel.programs import Programs
     from ebpf_bot_linux.kernel.variables import Variables
     from ebpf_bot_linux.options import StreamOptions
     from ebpf_bot_linux.points import Point
@@ -38,7 +39,8 @@ _HOME = {
     "kernel.abi": ("AttachType", "ProgramType"),
     "kernel.kernel_error": ("KernelError",),
     "kernel.loaded": ("LoadedObject", "Loader", "Variable"),
-    "kernel.programs": ("Asset", "Programs"),
+    "kernel.assets": ("Asset",),
+    "kernel.programs": ("Programs",),
     "kernel.variables": ("Variables",),
     "options": ("StreamOptions",),
     "points": ("Point",),

@@ -25,7 +25,8 @@ from ebpf_bot_linux.attaching.loads import LoadSite
 from ebpf_bot_linux.attaching.unserved import NEEDS_COOKIES, NEEDS_UPROBE_MULTI, NO_RECORDS, Unserved
 from ebpf_bot_linux.costing.costs import Costs
 from ebpf_bot_linux.features import Features
-from ebpf_bot_linux.kernel.programs import STREAMING, Programs
+from ebpf_bot_linux.kernel.assets import STREAMING
+from ebpf_bot_linux.kernel.programs import Programs
 from ebpf_bot_linux.points import (
     FentryPoint,
     KernelPoint,

@@ -16,8 +16,9 @@ from ebpf_bot_linux.attaching.many_at_once import ManyAtOnce
 from ebpf_bot_linux.costing.costs import Costs
 from ebpf_bot_linux.finding.emulation import LONGEST
 from ebpf_bot_linux.kernel import syscalls
+from ebpf_bot_linux.kernel.assets import Asset
 from ebpf_bot_linux.kernel.kernel_error import KernelError
-from ebpf_bot_linux.kernel.programs import Asset, Programs
+from ebpf_bot_linux.kernel.programs import Programs
 from ebpf_bot_linux.sites import CodeKind, SiteGroup
 
 __all__ = ["CodePlaces"]

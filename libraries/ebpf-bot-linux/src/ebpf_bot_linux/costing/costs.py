@@ -10,7 +10,8 @@ from ebpf_bot_linux.attaching.closing import Closer
 from ebpf_bot_linux.costing.calibration import HitCosts, calibrate
 from ebpf_bot_linux.costing.kernel_functions import KprobeCosts, calibrate_kprobes
 from ebpf_bot_linux.costing.places import Place, places
-from ebpf_bot_linux.kernel.programs import COUNTING, Programs
+from ebpf_bot_linux.kernel.assets import COUNTING
+from ebpf_bot_linux.kernel.programs import Programs
 from ebpf_bot_linux.points import (
     FentryPoint,
     KernelPoint,

@@ -127,6 +127,6 @@ class Finder:
     def _points(self, kind: str, names: Sequence[str]) -> Sequence[Placed]:
         finder = self._finders.get(kind)
         if finder is None:
-            detail = f"libbpf does not serve {kind}"
+            detail = f"no backend on this host serves {kind}"
             return [UnprobeableError(Verdict.REFUSED, Reason.NO_BACKEND, detail)] * len(names)
         return finder.points(names)

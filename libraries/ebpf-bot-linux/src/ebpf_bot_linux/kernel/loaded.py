@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 import attrs
 
 from ebpf_bot_linux.kernel import syscalls
 from ebpf_bot_linux.kernel.abi import AttachType, ProgramType
-
-if TYPE_CHECKING:
-    from ebpf_bot_linux.kernel.programs import Asset
+from ebpf_bot_linux.kernel.assets import Asset
 
 __all__ = ["LoadedObject", "Loader", "Variable"]
 

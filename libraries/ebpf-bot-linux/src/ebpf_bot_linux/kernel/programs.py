@@ -8,50 +8,18 @@ import sys
 from collections.abc import Mapping
 from typing import Final
 
-import attrs
-
 from ebpf_bot_core import Scope
 from ebpf_bot_linux.kernel import syscalls
 from ebpf_bot_linux.kernel.abi import AttachType, ProgramType
+from ebpf_bot_linux.kernel.assets import COUNTING, Asset
 from ebpf_bot_linux.kernel.counters import Counters, Notes
 from ebpf_bot_linux.kernel.loaded import Loader
 from ebpf_bot_linux.kernel.variables import Variables
 
-__all__ = ["COUNTING", "STREAMING", "Asset", "Programs"]
+__all__ = ["Programs"]
 
 _THREAD_WORDS: Final = (1 << 22) // 64
 """One bit for each thread id that Linux can give."""
-
-
-@attrs.frozen
-class Asset:
-    """The programs of one mode, by the names that every backend gives them. What each does is told in the README.
-
-    Attributes:
-        name: what loaders know it by.
-        counts_others: whether hits out of scope are counted as well.
-        on_entry: the programs that serve a function's entry: (name, whether it runs on return), in the order in which
-            they are attached; likewise `on_return` and `on_usdt`.
-    """
-
-    name: str
-    counts_others: bool
-    on_entry: tuple[tuple[str, bool], ...]
-    on_return: tuple[tuple[str, bool], ...]
-    on_usdt: tuple[tuple[str, bool], ...]
-
-
-COUNTING: Final = Asset(
-    "coverage", True, (("uprobe_hit", False),), (("uprobe_hit", True),), (("uprobe_hit", False),)
-)
-STREAMING: Final = Asset(
-    "stream",
-    False,
-    (("uprobe_hit", False),),
-    # The entry is there first, so that no return is seen whose time is not known.
-    (("uprobe_enter", False), ("uprobe_return", True)),
-    (("uprobe_usdt", False),),
-)
 
 
 class Programs:

@@ -7,8 +7,9 @@ from typing import Final
 
 from ebpf_bot_core import ProbeTable, Scope
 from ebpf_bot_linux.finding.finder import Finder
+from ebpf_bot_linux.kernel.assets import STREAMING
 from ebpf_bot_linux.kernel.loaded import Loader
-from ebpf_bot_linux.kernel.programs import STREAMING, Programs
+from ebpf_bot_linux.kernel.programs import Programs
 from ebpf_bot_linux.options import StreamOptions
 from ebpf_bot_linux.points import Point
 from ebpf_bot_linux.sites import Sites
