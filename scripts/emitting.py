@@ -27,6 +27,7 @@ def emit(what: Callable[[], None]) -> int:
     destination = Destination.from_environment()
     try:
         export = Export(destination)
+        export.open()
     except Exception as error:  # noqa: BLE001 - a variable that the SDK cannot read
         print(f"nothing was sent: {error}", file=sys.stderr)
         return 1

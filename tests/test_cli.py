@@ -52,6 +52,15 @@ def test_help_and_version(tmp_path):
     assert bot("--version", cwd=tmp_path).stdout.startswith("ebpf-bot, version")
 
 
+def test_the_end_is_not_spent_on_looking_for_garbage():
+    code = "import atexit, gc, sys; atexit.register(lambda: print(gc.get_freeze_count() > 10_000)); "
+    code += "from ebpf_bot_core.cli import main; sys.argv[1:] = ['--version']; main()"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert ended.stdout.splitlines()[-1] == "True"
+
+
 def test_no_command_shows_the_help(tmp_path):
     result = bot(cwd=tmp_path)
     assert result.returncode == 2

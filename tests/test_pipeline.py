@@ -1,6 +1,7 @@
 """The loop: what a step does, what is kept, and how a run ends, well or badly."""
 
 import contextlib
+import os
 import threading
 import time
 
@@ -286,6 +287,19 @@ def test_the_command_is_followed_and_its_status_kept():
         ("attach", ["syscall:a", "syscall:b", "syscall:c"])
     )
     assert store.runs()[0].command == ("sh", "-c", "exit 7")
+
+
+def test_a_command_inherits_no_more_than_python_sees(tmp_path, monkeypatch):
+    """What libraries want to be told by C's environment is put there for a moment, maybe by another thread."""
+    monkeypatch.setenv("SEEN_BY_PYTHON", "1")
+    told = tmp_path / "told"
+    os.putenv("SEEN_BY_C", "1")
+    try:
+        with pipeline_of() as pipeline:
+            pipeline.run(command=Command(["sh", "-c", f"echo $SEEN_BY_PYTHON,$SEEN_BY_C >{told}"]))
+    finally:
+        os.unsetenv("SEEN_BY_C")
+    assert told.read_text() == "1,\n"
 
 
 def test_a_command_ended_by_a_signal():

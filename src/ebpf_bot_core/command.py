@@ -42,7 +42,10 @@ class Command:
         """Start the program inside the context in which an injection follows it."""
         with following:
             try:
-                self._process = subprocess.Popen(self.argv, stdout=self._stdout)  # noqa: S603 - the user's own
+                # Python's environment, and not C's: that one may hold what another thread needs for a moment.
+                self._process = subprocess.Popen(  # noqa: S603 - the user's own
+                    self.argv, stdout=self._stdout, env=os.environ
+                )
             except OSError as error:
                 raise EbpfBotError(
                     f"{self.argv[0]}: {error.strerror}", hint="the program could not be executed"

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol, TypeVar
 
-__all__ = ["Delivery"]
+__all__ = ["Delivery", "R"]
 
 _MAX_REASON: Final = 300
 _RPC_ERROR: Final = re.compile(
@@ -37,6 +37,7 @@ class _Result(Protocol):
 
 
 R = TypeVar("R", bound=_Result)
+"""What an exporter of one signal returns."""
 
 
 class Delivery:
@@ -44,10 +45,12 @@ class Delivery:
 
     Attributes:
         reason: why an export failed, in the words of the SDK or gRPC; of several failures that of the last.
+        unusable: why no exporter could be made, such as a variable that cannot be read; empty if they could.
     """
 
     def __init__(self) -> None:
         self.reason = ""
+        self.unusable = ""
         self._delivered: set[str] = set()
         self._failed: set[str] = set()
         self._code: dict[str, str] = {}
@@ -89,6 +92,11 @@ class Delivery:
             raise
         (self._delivered if result.name == "SUCCESS" else self._failed).add(signal)
         return result
+
+    def cannot_begin(self, signal: str, error: Exception) -> None:
+        """Note that a signal has no way out at all."""
+        self._failed.add(signal)
+        self.reason = self.unusable = f"{type(error).__name__}: {error}"
 
     def complain(self, reason: str) -> None:
         """Note why an export failed."""

@@ -6,9 +6,9 @@ An embedding system configures an SDK of its own and never comes here.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry import trace
@@ -57,7 +57,9 @@ def exporting() -> Iterator[None]:
 def _tell(delivery: Delivery, destination: Destination) -> None:
     """Warn, once and in one line, of what was not delivered."""
     lost = delivery.failed
-    if lost:
+    if delivery.unusable:
+        _log.warning("telemetry is not exported: %s", delivery.unusable)
+    elif lost:
         _log.warning(
             "telemetry was %s delivered to %s: %s: %s; %s",
             "not all" if delivery.is_partial else "not",
@@ -75,8 +77,9 @@ def _begin(destination: Destination) -> Export | None:
     try:
         if not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
             return None
-        with _quiet_grpc():
-            from ebpf_bot_core.telemetry.sdk import Export  # noqa: PLC0415 - 0.4 s, paid only to export
+        _look_for_grpc()
+        from ebpf_bot_core.telemetry.sdk import Export  # noqa: PLC0415 - its time is paid only to export
+
         return Export(destination)
     except ImportError as error:
         if destination.asked_for:
@@ -88,20 +91,10 @@ def _begin(destination: Destination) -> Export | None:
     return None
 
 
-@contextmanager
-def _quiet_grpc() -> Iterator[None]:
-    """Keep gRPC's C core from writing to stderr: it reads the variable once, when it is first imported.
-
-    The variable is gone afterwards, so that a covered command does not inherit it.
-    """
-    if "GRPC_VERBOSITY" in os.environ or logging.getLogger().isEnabledFor(logging.DEBUG):
-        yield
-        return
-    os.environ["GRPC_VERBOSITY"] = "NONE"
-    try:
-        yield
-    finally:
-        del os.environ["GRPC_VERBOSITY"]
+def _look_for_grpc() -> None:
+    """Find the exporters without importing them, which is done later."""
+    if find_spec("opentelemetry.exporter.otlp.proto.grpc") is None:
+        raise ModuleNotFoundError("No module named 'opentelemetry.exporter.otlp.proto.grpc'")
 
 
 def diagnose() -> Diagnosis:
@@ -112,8 +105,8 @@ def diagnose() -> Diagnosis:
     if off:
         return Diagnosis(subject, ok=True, found=f"switched off by {off}")
     try:
-        with _quiet_grpc():
-            from ebpf_bot_core.telemetry.sdk import try_out  # noqa: PLC0415 - likewise
+        _look_for_grpc()
+        from ebpf_bot_core.telemetry.sdk import try_out  # noqa: PLC0415 - likewise
     except ImportError as error:
         return Diagnosis(subject, ok=False, found=f"the SDK is missing: {error}", remedy=_INSTALL)
     if not destination.asked_for and not destination.answers():

@@ -1,101 +1,50 @@
-"""The OpenTelemetry SDK, set up to export by OTLP/gRPC. The only module that imports it: 0.4 s and 40 MB.
+"""The OpenTelemetry SDK, set up to export by OTLP/gRPC. Imported where something will be exported, and nowhere else.
 
-So it is imported where something will be exported, and nowhere else. Needs the extra `otlp`.
+The SDK is there before the first span; gRPC, which takes longer, comes while the run is under way (`exporters.py`).
+Needs the extra `otlp`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import copy
 import logging
 import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Final
 
 import attrs
 from opentelemetry import _logs, metrics, trace
-from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
-from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-from opentelemetry.instrumentation.logging.handler import LoggingHandler
-from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
-from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExportResult
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import MetricsData, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from ebpf_bot_core.telemetry import names
 from ebpf_bot_core.telemetry.delivery import Delivery
 from ebpf_bot_core.telemetry.destination import Destination
+from ebpf_bot_core.telemetry.exporters import LogLine, MetricLine, SpanLine
 from ebpf_bot_core.telemetry.instruments import core_version
+from ebpf_bot_core.telemetry.log_handler import ExportingHandler
 
 __all__ = ["Export", "try_out"]
 
 _log = logging.getLogger(__name__)
 
+_OPEN_AFTER_SECONDS: Final = 0.5
+"""When gRPC is imported: attaching, which would have to share the interpreter with it, is mostly over by then."""
 _HANG_UP_SECONDS: Final = 0.4
 """Of the time for closing, what is kept for ending exports that hang."""
 _LOGGERS: Final = ("opentelemetry", "grpc")
 _QUEUE: Final = 16_384
 """Spans, and log records, that wait while the collector is away; the oldest are dropped. Some 30 s of a busy run."""
 _SDK_METRICS: Final = "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED"
-
-
-class _SpanExporter(OTLPSpanExporter):
-    def __init__(self, url: str, delivery: Delivery) -> None:
-        super().__init__(endpoint=url, timeout=Destination.timeout("traces"), headers=Destination.headers())
-        self._delivery = delivery
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        return self._delivery.insist("traces", partial(super().export, spans))
-
-
-class _MetricExporter(OTLPMetricExporter):
-    def __init__(self, url: str, delivery: Delivery) -> None:
-        super().__init__(endpoint=url, timeout=Destination.timeout("metrics"), headers=Destination.headers())
-        self._delivery = delivery
-
-    def export(
-        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
-    ) -> MetricExportResult:
-        return self._delivery.attempt(
-            "metrics", partial(super().export, metrics_data, timeout_millis, **kwargs)
-        )
-
-
-class _LogExporter(OTLPLogExporter):
-    def __init__(self, url: str, delivery: Delivery) -> None:
-        super().__init__(endpoint=url, timeout=Destination.timeout("logs"), headers=Destination.headers())
-        self._delivery = delivery
-
-    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
-        return self._delivery.insist("logs", partial(super().export, batch))
-
-
-class _ExportingHandler(LoggingHandler):
-    """Exports records, except those of the exporters: exported, their complaints would make them complain again."""
-
-    def __init__(self, provider: LoggerProvider) -> None:
-        super().__init__(logger_provider=provider)
-        self.addFilter(lambda record: record.name.partition(".")[0] not in _LOGGERS)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            own = copy.copy(record)
-            # One lone surrogate in a message would cost the whole batch.
-            own.msg = record.getMessage().encode("utf-8", "backslashreplace").decode("utf-8")
-            own.args = None
-            for already_from_context in names.LOG_ATTRIBUTES:
-                own.__dict__.pop(already_from_context, None)
-            super().emit(own)
-        except Exception:  # noqa: BLE001 - as every handler does: who logs must not fail for it
-            self.handleError(record)
 
 
 class Export:
@@ -105,7 +54,8 @@ class Export:
     and without a bound: who makes one closes it.
 
     Raises:
-        Exception: a variable says something that the SDK cannot read.
+        Exception: a variable says something that the SDK cannot read. What the exporters cannot read is found later,
+            and noted in `delivery`.
 
     Attributes:
         delivery: what became of it.
@@ -117,16 +67,30 @@ class Export:
         self.delivery.listen(*_LOGGERS)
         resource = _resource()
         # First everything that may find a malformed variable, then what cannot be taken back.
-        self._exporters = {
-            signal: _KINDS[signal].exporter(url, self.delivery) for signal, url in destination.urls.items()
+        self._lines = {
+            signal: _KINDS[signal].line(signal, url, self.delivery)
+            for signal, url in destination.urls.items()
         }
         self._providers = {
-            signal: _KINDS[signal].provider(exporter, resource)
-            for signal, exporter in self._exporters.items()
+            signal: _KINDS[signal].provider(line, resource) for signal, line in self._lines.items()
         }
         for signal, provider in self._providers.items():
             _KINDS[signal].install(provider)
-        self.log_handler = _ExportingHandler(self._providers["logs"]) if "logs" in self._providers else None
+        self.log_handler = (
+            ExportingHandler(self._providers["logs"], without=_LOGGERS) if "logs" in self._providers else None
+        )
+        self._opening = threading.Timer(_OPEN_AFTER_SECONDS, partial(_quietly, self.open))
+        self._opening.daemon = True
+        self._opening.start()
+
+    def open(self) -> None:
+        """Make the exporters, unless they are made; nothing is sent yet. Who does not call it has it done in time.
+
+        Raises:
+            Exception: a variable says something that an exporter cannot read.
+        """
+        for line in self._lines.values():
+            line.open()
 
     def close(self, seconds: float) -> None:
         """Flush all signals at the same time and end the export, after `seconds` at the latest.
@@ -134,6 +98,7 @@ class Export:
         An interrupt (Ctrl-C) ends the flush early and is taken as nothing more: the run is over by then.
         """
         deadline = time.monotonic() + seconds
+        self._opening.cancel()
         self.delivery.hurry()
         flushing: dict[str, threading.Thread] = {}
         try:
@@ -149,29 +114,29 @@ class Export:
             self.delivery.give_up(late, reason)
             # Closing its channel brings a thread back that waits in gRPC; else it would still be in there, in C, while
             # the interpreter is torn down around it.
-            hanging_up = [_in_background(self._exporters[signal].shutdown) for signal in late]
+            hanging_up = [_in_background(self._lines[signal].hang_up) for signal in late]
             with contextlib.suppress(KeyboardInterrupt):
                 _join([*flushing.values(), *hanging_up], deadline)
 
 
-def _tracing(exporter: _SpanExporter, resource: Resource) -> TracerProvider:
+def _tracing(line: SpanLine, resource: Resource) -> TracerProvider:
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     with _counting_what_is_dropped():
         queue = None if os.environ.get("OTEL_BSP_MAX_QUEUE_SIZE") else _QUEUE
-        provider.add_span_processor(BatchSpanProcessor(exporter, max_queue_size=queue))
+        provider.add_span_processor(BatchSpanProcessor(line, max_queue_size=queue))
     return provider
 
 
-def _metering(exporter: _MetricExporter, resource: Resource) -> MeterProvider:
-    reader = PeriodicExportingMetricReader(exporter)
+def _metering(line: MetricLine, resource: Resource) -> MeterProvider:
+    reader = PeriodicExportingMetricReader(line)
     return MeterProvider([reader], resource=resource, shutdown_on_exit=False)
 
 
-def _logging(exporter: _LogExporter, resource: Resource) -> LoggerProvider:
+def _logging(line: LogLine, resource: Resource) -> LoggerProvider:
     provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
     with _counting_what_is_dropped():
         queue = None if os.environ.get("OTEL_BLRP_MAX_QUEUE_SIZE") else _QUEUE
-        provider.add_log_record_processor(BatchLogRecordProcessor(exporter, max_queue_size=queue))
+        provider.add_log_record_processor(BatchLogRecordProcessor(line, max_queue_size=queue))
     return provider
 
 
@@ -199,16 +164,16 @@ class _Kind:
         nothing: the smallest thing that can be exported.
     """
 
-    exporter: Callable[[str, Delivery], Any]
+    line: Callable[[str, str, Delivery], Any]
     provider: Callable[[Any, Resource], Any]
     install: Callable[[Any], None]
     nothing: object
 
 
 _KINDS: Final = {
-    "traces": _Kind(_SpanExporter, _tracing, trace.set_tracer_provider, ()),
-    "metrics": _Kind(_MetricExporter, _metering, metrics.set_meter_provider, MetricsData(())),
-    "logs": _Kind(_LogExporter, _logging, _logs.set_logger_provider, ()),
+    "traces": _Kind(SpanLine, _tracing, trace.set_tracer_provider, ()),
+    "metrics": _Kind(MetricLine, _metering, metrics.set_meter_provider, MetricsData(())),
+    "logs": _Kind(LogLine, _logging, _logs.set_logger_provider, ()),
 }
 
 
@@ -221,9 +186,10 @@ def try_out(destination: Destination) -> str:
     delivery.hurry()
     delivery.listen(*_LOGGERS)
     for signal, url in destination.urls.items():
-        exporter = _KINDS[signal].exporter(url, delivery)
-        exporter.export(_KINDS[signal].nothing)
-        exporter.shutdown()
+        line = _KINDS[signal].line(signal, url, delivery)
+        line.open()
+        line.export(_KINDS[signal].nothing)
+        line.shutdown()
         if delivery.failed:
             return delivery.reason or "the collector refused it"
     return ""
@@ -240,15 +206,17 @@ def _resource() -> Resource:
 
 
 def _in_background(work: Callable[[], object]) -> threading.Thread:
-    def quietly() -> None:
-        try:
-            work()
-        except Exception:  # noqa: BLE001 - a thread's exception would be printed, and nobody could do a thing
-            _log.debug("telemetry could not be shut down cleanly", exc_info=True)
-
-    thread = threading.Thread(target=quietly, daemon=True)
+    thread = threading.Thread(target=_quietly, args=(work,), daemon=True)
     thread.start()
     return thread
+
+
+def _quietly(work: Callable[[], object]) -> None:
+    """Work in a thread, whose exception would be printed, and nobody could do a thing."""
+    try:
+        work()
+    except Exception:  # noqa: BLE001 - likewise
+        _log.debug("a thread of the telemetry failed", exc_info=True)
 
 
 def _join(threads: Iterable[threading.Thread], deadline: float) -> None:
