@@ -1,7 +1,7 @@
 """What telemetry costs: a step with an SDK and without, in spans of the bare SDK; and a whole run, exporting and not.
 
-Run by `make bench`; for the whole run `make stack-programs` has to have got a collector. The run covers libcrypto's
-EVP functions under a command of some seconds, and needs the privileges that `ebpf-bot doctor` names.
+Run by `make bench`; for whole runs `make stack-programs` has to have got a collector. They cover libcrypto's EVP
+functions under a command of one and of ten seconds, and need the privileges that `ebpf-bot doctor` names.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from opentelemetry.sdk.metrics import MeterProvider
@@ -27,6 +28,8 @@ from ebpf_bot_core import Plan, UnifiedPipeline
 from ebpf_bot_core.stores.memory import MemoryStore
 
 OTELCOL = Path(__file__).parents[1] / "build" / "stack" / "otelcol"
+Times = tuple[float, float]
+"""Wall time and processor time, in seconds."""
 CONFIG = """
 receivers: {{otlp: {{protocols: {{grpc: {{endpoint: "127.0.0.1:{port}"}}}}}}}}
 exporters: {{debug: {{verbosity: basic}}}}
@@ -92,7 +95,7 @@ def steps(rounds: int) -> None:
         print(f"{count:8,} {a:8.0f} {b:8.0f} {b - a:9.0f} {span:12.1f} {(b - a) / span:16.1f}")
 
 
-def one_run(seconds: float, endpoint: str, folder: str) -> tuple[float, float]:
+def one_run(seconds: float, endpoint: str, folder: str) -> Times:
     """Return the wall time of a covering run, and the processor time of all in it."""
     # A fixed time, as `openssl speed` takes, would hide what was added: so much work, whatever it takes.
     command = ["openssl", "dgst", "-sha256", f"{folder}/data"]
@@ -106,7 +109,7 @@ def one_run(seconds: float, endpoint: str, folder: str) -> tuple[float, float]:
         "--store",
         "memory",
     ]
-    loop = f"for i in $(seq {int(seconds * 12)}); do {' '.join(command)}; done"
+    loop = f"for i in $(seq {round(seconds * 14)}); do {' '.join(command)}; done"
     off = {"ENABLE_OTLP": "false"}
     variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint} if endpoint else off
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -120,8 +123,8 @@ def one_run(seconds: float, endpoint: str, folder: str) -> tuple[float, float]:
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def runs(rounds: int, seconds: float) -> None:
-    """Compare whole runs, in pairs."""
+def runs(rounds: int, lengths: Sequence[float]) -> None:
+    """Compare whole runs in pairs, of which every other one begins with the one that exports."""
     with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -134,26 +137,43 @@ def runs(rounds: int, seconds: float) -> None:
             stderr=subprocess.DEVNULL,
         )
         try:
-            pairs = [
-                [one_run(seconds, endpoint, folder) for endpoint in ("", f"http://127.0.0.1:{port}")]
-                for _ in range(rounds)
-            ]
+            while socket.socket().connect_ex(("127.0.0.1", port)):
+                time.sleep(0.1)
+            print(f"\n{'a whole run':16} {'off s':>8} {'on s':>8} {'added s':>8} {'added':>8}")
+            for seconds in lengths:
+                pairs = [
+                    pair(seconds, f"http://127.0.0.1:{port}", folder, at % 2 == 1) for at in range(rounds)
+                ]
+                show(pairs)
         finally:
             collector.terminate()
             collector.wait()
-    print(f"\n{'a whole run':14} {'off s':>8} {'on s':>8} {'added':>8}")
+
+
+def pair(seconds: float, endpoint: str, folder: str, exporting_first: bool) -> tuple[Times, Times]:
+    """Return the times of a run without telemetry and of one with it."""
+    if exporting_first:
+        on = one_run(seconds, endpoint, folder)
+        return one_run(seconds, "", folder), on
+    return one_run(seconds, "", folder), one_run(seconds, endpoint, folder)
+
+
+def show(pairs: Sequence[tuple[Times, Times]]) -> None:
+    """Print the medians: of the times, of the differences and of the ratios of each pair."""
     for at, name in enumerate(("wall time", "processor time")):
-        off = statistics.median(pair[0][at] for pair in pairs)
-        on = statistics.median(pair[1][at] for pair in pairs)
-        print(f"{name:14} {off:8.2f} {on:8.2f} {(on - off) / off:8.1%}")
+        offs, ons = ([run[at] for run in runs] for runs in zip(*pairs, strict=True))
+        added = statistics.median(on - off for off, on in zip(offs, ons, strict=True))
+        ratio = statistics.median(on / off - 1 for off, on in zip(offs, ons, strict=True))
+        off, on = statistics.median(offs), statistics.median(ons)
+        print(f"{name:16} {off:8.2f} {on:8.2f} {added:8.2f} {ratio:8.1%}")
 
 
 def main() -> None:
     """Measure and print both tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=500, help="of steps")
-    parser.add_argument("--runs", type=int, default=1, help="pairs of whole runs")
-    parser.add_argument("--seconds", type=float, default=30, help="roughly, of a whole run")
+    parser.add_argument("--runs", type=int, default=5, help="pairs of whole runs")
+    parser.add_argument("--seconds", type=float, nargs="+", default=[1, 10], help="roughly, of whole runs")
     options = parser.parse_args()
     steps(options.rounds)
     if OTELCOL.exists():

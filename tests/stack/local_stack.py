@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlencode
 
+import yaml
+
 from .programs import ROOT, Program, free_ports, get, program, rewritten
 
 SECOND_COLLECTOR = """
@@ -88,10 +90,8 @@ class LocalStack:
         self._prometheus = self._program(
             "prometheus",
             program("prometheus"),
-            f"--config.file={directory / 'prometheus.yml'}",
-            f"--storage.tsdb.path={directory / 'tsdb'}",
+            *_prometheus_options(directory),
             f"--web.listen-address=127.0.0.1:{prometheus}",
-            "--enable-feature=exemplar-storage",
             ready=f"{self.prometheus_url}/-/ready",
         )
 
@@ -141,6 +141,18 @@ class LocalStack:
     def query(self, expression: str) -> list[dict[str, Any]]:
         """Return the series that an expression has now."""
         return self.ask("query", query=expression)["result"]
+
+
+def _prometheus_options(directory: Path) -> list[str]:
+    """Return the options that docker-compose.yaml gives Prometheus, with other paths."""
+    options = {
+        "--config.file=/etc/prometheus/prometheus.yml": f"--config.file={directory / 'prometheus.yml'}",
+        "--storage.tsdb.path=/prometheus": f"--storage.tsdb.path={directory / 'tsdb'}",
+    }
+    compose = yaml.safe_load((ROOT / "docker-compose.yaml").read_text(encoding="utf-8"))
+    shipped = compose["services"]["prometheus"]["command"]
+    assert set(options) < set(shipped)
+    return [options.get(option, option) for option in shipped]
 
 
 def _messages(path: Path) -> Iterator[dict[str, Any]]:

@@ -30,13 +30,16 @@ class OtlpReceiver:
     Args:
         answer: `take`; `refuse`, with UNAVAILABLE; or `hang`, on every call until it is closed.
         credentials: for TLS.
+        port: where to listen; 0 for any that is free.
 
     Attributes:
         requests: the export requests in the order in which they came.
         metadata: the headers of the last one.
     """
 
-    def __init__(self, answer: str = "take", credentials: grpc.ServerCredentials | None = None) -> None:
+    def __init__(
+        self, answer: str = "take", credentials: grpc.ServerCredentials | None = None, port: int = 0
+    ) -> None:
         self.requests: list[Any] = []
         self.metadata: dict[str, Any] = {}
         self._answer = answer
@@ -62,9 +65,9 @@ class OtlpReceiver:
             servicer = type("Servicer", (base,), {"Export": self._export_for(response)})()
             add(servicer, self._server)
         if credentials is None:
-            self.port = self._server.add_insecure_port("127.0.0.1:0")
+            self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
         else:
-            self.port = self._server.add_secure_port("127.0.0.1:0", credentials)
+            self.port = self._server.add_secure_port(f"127.0.0.1:{port}", credentials)
         self.url = f"http{'s' if credentials else ''}://localhost:{self.port}"
 
     def _export_for(self, response: type) -> Any:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-from pathlib import Path
 
-import attrs
 import grpc
 import pytest
 
+from .authority import Authority
 from .otlp_receiver import OtlpReceiver, ebpf_bot, run
 
 RUN = (*run("main"), "--for", "100ms")
@@ -17,59 +15,11 @@ RUN = (*run("main"), "--for", "100ms")
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="certificates are made by openssl")
 
 
-@attrs.frozen
-class Authority:
-    """A certificate authority of one's own, and what it has signed, as PEM files."""
-
-    directory: Path
-    name: str
-
-    @property
-    def certificate(self) -> Path:
-        return self.directory / f"{self.name}.pem"
-
-    def sign(self, subject: str) -> tuple[Path, Path]:
-        """Return the key and the certificate for a subject; it is good for servers on loopback."""
-        stem = self.directory / f"{self.name}-{subject}"
-        key, request, certificate = (stem.with_suffix(suffix) for suffix in (".key", ".csr", ".pem"))
-        extensions = stem.with_suffix(".ext")
-        extensions.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-        openssl("req", *NEW_KEY, "-keyout", key, "-out", request, "-subj", f"/CN={subject}")
-        openssl(
-            "x509", "-req", "-in", request, "-out", certificate, "-days", "2", "-extfile", extensions,
-            "-CA", self.certificate, "-CAkey", self.certificate.with_suffix(".key"), "-CAcreateserial",
-        )  # fmt: skip
-        return key, certificate
-
-
-NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-
-
-def openssl(*arguments: object) -> None:
-    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True, timeout=60)
-
-
 @pytest.fixture(scope="module")
 def authorities(tmp_path_factory):
     """Two authorities that do not know each other: the collector's, and another."""
     directory = tmp_path_factory.mktemp("tls")
-    made = [Authority(directory, name) for name in ("theirs", "another")]
-    for each in made:
-        key = each.certificate.with_suffix(".key")
-        openssl(
-            "req",
-            "-x509",
-            *NEW_KEY,
-            "-keyout",
-            key,
-            "-out",
-            each.certificate,
-            "-days",
-            "2",
-            "-subj",
-            f"/CN={each.name}",
-        )
-    return made
+    return [Authority.new(directory, name) for name in ("theirs", "another")]
 
 
 def receiver_of(authority, *, asks_clients=False):
