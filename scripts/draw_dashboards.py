@@ -83,7 +83,8 @@ def written(value: float, unit: str) -> str:
     """Write a number as its panel does."""
     if unit == "percentunit":
         return f"{value:.1%}"
-    return f"{value:,.3g}{' ms' if unit == 'ms' else ''}" if value % 1 else f"{value:,.0f}"
+    number = f"{value:,.3g}" if value % 1 else f"{value:,.0f}"
+    return f"{number} ms" if unit == "ms" else number
 
 
 def colors(panel: dict[str, Any]) -> dict[str, str]:
@@ -181,7 +182,7 @@ def draw(path: Path, source: Prometheus, out: Path) -> None:
     for panel in dashboard["panels"]:
         at = panel["gridPos"]
         left = 0.045 if panel["type"] != "bargauge" else 0.15
-        right = 0.15 if panel["type"] == "timeseries" else 0.02
+        right = 0.135 if panel["type"] == "timeseries" else 0.02
         axes = figure.add_axes(
             (
                 at["x"] / WIDTH + left * (panel["type"] != "stat"),

@@ -41,6 +41,8 @@ _OPEN_AFTER_SECONDS: Final = 0.5
 """When gRPC is imported: attaching, which would have to share the interpreter with it, is mostly over by then."""
 _HANG_UP_SECONDS: Final = 0.4
 """Of the time for closing, what is kept for ending exports that hang."""
+_HEAD_START_SECONDS: Final = 0.1
+"""At the end metrics wait so long for spans and log records, which they count."""
 _LOGGERS: Final = ("opentelemetry", "grpc")
 _QUEUE: Final = 16_384
 """Spans, and log records, that wait while the collector is away; the oldest are dropped. Some 30 s of a busy run."""
@@ -102,8 +104,10 @@ class Export:
         self.delivery.hurry()
         flushing: dict[str, threading.Thread] = {}
         try:
-            for signal, provider in self._providers.items():
-                flushing[signal] = _in_background(provider.shutdown)
+            for signal in sorted(self._providers, key="metrics".__eq__):
+                if signal == "metrics":
+                    _join(flushing.values(), time.monotonic() + _HEAD_START_SECONDS)
+                flushing[signal] = _in_background(self._providers[signal].shutdown)
             _join(flushing.values(), deadline - _HANG_UP_SECONDS)
             reason = f"no answer within {seconds:g} s"
         except KeyboardInterrupt:
