@@ -1,10 +1,11 @@
 """Measures stream mode: how fast records are drained, whether any is lost, and how fast the stores keep them.
 
-    python benchmarks/stream.py --seconds 10 --rows 300000 --rounds 5
+    python benchmarks/stream.py --windows 31 --seconds 10 --rows 300000 --rounds 5
 
-Drained is what a ring gives up in one go: records of a syscall without arguments, so that nothing is decoded, as
-CPU time of this thread; the machine's other work does not count. Lossless is a loop of getppid(2) on every CPU, the
-fastest producer there is, for some seconds. The stores get the signals of a function with six arguments, and their rates
+Drained is what a ring gives up in one go, as CPU time of this thread; the machine's other work does not count, but it
+takes caches and memory bandwidth, so each window also times a bare copy of the same records in memory. There are two
+kinds of records: of a raw tracepoint, with its two arguments, and of a syscall, with the six that one may have.
+Lossless is a loop of getppid(2) on every CPU, the fastest producer there is, for some seconds. The stores get the signals of a function with six arguments, and their rates
 are set against a bare `executemany` of the same rows, ready-made, in the same round. End to end is the same with the
 drain before it; all of these are CPU time too. Needs root, or CAP_BPF and CAP_PERFMON.
 """
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import attrs
 import numpy as np
 from ebpf_bot_file import FileOptions, FileStore
 from ebpf_bot_libbpf.stages import LibbpfInjector, LibbpfReceiver
@@ -72,16 +74,46 @@ def start(injection: LinuxInjection, *words: object) -> subprocess.Popen[bytes]:
         return subprocess.Popen([str(word) for word in words])
 
 
-def drained(program: Path, rounds: int) -> Iterator[tuple[float, int]]:
-    """Yield records a second of CPU time of this thread, and bytes a record, of draining a ring that is partly full."""
-    options = StreamOptions()
-    with streaming("syscall:getppid", options) as injection:
+@attrs.frozen
+class Window:
+    """What one drain of a ring that is partly full took; CPU seconds of this thread."""
+
+    records: int
+    record_bytes: int
+    seconds: float
+    copying: float
+
+    @property
+    def rate(self) -> float:
+        """Millions of records a second."""
+        return self.records / self.seconds / 1e6
+
+
+def drained(program: Path, pattern: str, windows: int) -> list[Window]:
+    """Return what some drains took; the first one, which makes this process's memory grow, does not count."""
+    options, measured = StreamOptions(), []
+    with streaming(pattern, options) as injection:
         many = options.ring_bytes // 640
-        for _ in range(rounds + 1):
+        for _ in range(windows + 1):
             start(injection, program, 0, CPUS, many // CPUS, 0).wait()
             began = time.thread_time()
-            batch = injection.source.drain()
-            yield len(batch) / (time.thread_time() - began), batch.records.itemsize
+            records = injection.source.drain().records
+            took = time.thread_time()
+            records.copy()
+            measured.append(Window(len(records), records.itemsize, took - began, time.thread_time() - took))
+            if len(records) < many // CPUS * CPUS:
+                raise SystemExit(f"only {len(records)} records of {many} came")
+    return measured[1:]
+
+
+def show(windows: list[Window]) -> None:
+    """Print the median of some drains and how far they are apart, and the same in units of a bare copy."""
+    rates = sorted(each.rate for each in windows)
+    of_copy = statistics.median(each.seconds / each.copying for each in windows)
+    print(
+        f"drained   {statistics.median(rates):.1f} M records/s of {windows[0].record_bytes} bytes "
+        f"({rates[0]:.1f} to {rates[-1]:.1f} in {len(windows)} windows); {of_copy:.1f} x the time of a bare copy"
+    )
 
 
 def lossless(program: Path, seconds: float) -> tuple[int, int, float]:
@@ -162,6 +194,7 @@ def stored(program: Path, rows: int, rounds: int) -> dict[str, list[float]]:
 def main() -> None:
     """Measure, and print what came out."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--windows", type=int, default=31, help="drains of a ring that is partly full")
     parser.add_argument("--seconds", type=float, default=10, help="of the fastest producer")
     parser.add_argument("--rows", type=int, default=300_000, help="signals for the stores")
     parser.add_argument("--rounds", type=int, default=5)
@@ -170,10 +203,9 @@ def main() -> None:
         program, source = Path(name) / "producer", Path(name) / "producer.c"
         source.write_text(SOURCE)
         subprocess.run(["gcc", "-O1", "-w", "-pthread", str(source), "-o", str(program)], check=True)
-        rates = list(drained(program, settings.rounds))[1:]
-        print(
-            f"drained   {statistics.median(rate for rate, _ in rates) / 1e6:.1f} M records/s of {rates[0][1]} bytes"
-        )
+        print(f"load      {os.getloadavg()[0]:.1f} on {CPUS} CPUs before")
+        for pattern in ("rawtracepoint:sys_enter", "syscall:getppid"):
+            show(drained(program, pattern, settings.windows))
         got, lost, seconds = lossless(program, settings.seconds)
         print(
             f"producer  {got / seconds / 1e6:.2f} M records/s for {seconds:.0f} s: {got:,} came, {lost:,} lost"
@@ -184,6 +216,7 @@ def main() -> None:
             ratio = statistics.median(bare / mine for bare, mine in pairs)
             rate = settings.rows / statistics.median(values)
             print(f"{what:20}{rate:12,.0f} signals/s{ratio:7.2f} x bare executemany")
+        print(f"load      {os.getloadavg()[0]:.1f} after")
 
 
 if __name__ == "__main__":

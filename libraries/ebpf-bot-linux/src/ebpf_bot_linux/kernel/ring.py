@@ -16,6 +16,7 @@ system call or more away from the one before; a reader for arm64 must put a load
 from __future__ import annotations
 
 import mmap
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -27,8 +28,8 @@ _BUSY: Final = 1 << 31
 """BPF_RINGBUF_BUSY_BIT; with BPF_RINGBUF_DISCARD_BIT below it, in a record's length."""
 _DISCARDED: Final = 1 << 30
 _HEADER: Final = 8
-_CHUNK: Final = 1 << 13
-"""Records that are looked at and copied at a time, few enough to stay in the CPU's cache between the two."""
+_PIECE: Final = 1 << 19
+"""Bytes that are looked at, copied and finished at a time, few enough to stay in the CPU's cache meanwhile."""
 
 
 class Ring:
@@ -44,37 +45,48 @@ class Ring:
         page = mmap.PAGESIZE
         self._mask = size - 1
         self._data_at = page
-        self._length = dtype.itemsize
         self._dtype = dtype
         self._record = np.dtype([("length", "<u4"), ("page", "<u4"), ("body", f"V{dtype.itemsize}")])
+        self._at_once = max(1, _PIECE // self._record.itemsize)
         self._ours = mmap.mmap(map_fd, page)
         # All of its pages at once: to fault them in one by one would make the first round slow, and lose records.
         flags = mmap.MAP_SHARED | mmap.MAP_POPULATE
         self._theirs = mmap.mmap(map_fd, page + 2 * size, flags, mmap.PROT_READ, offset=page)
 
-    def take(self) -> NDArray[np.void]:
+    def take(self, finish: Callable[[NDArray[np.void]], None]) -> NDArray[np.void]:
         """Return what has been written since the last call, in that order, shape (n,), and give its place back.
 
         The array owns its memory. It ends before a record that is still being written.
+
+        Args:
+            finish: is called with each piece of the array in turn, and may change it. The piece is still in the CPU's
+                cache then, and its place in the ring already given back.
         """
         begin = self._position(self._ours)
         waiting = (self._position(self._theirs) - begin) // self._record.itemsize
-        taken = np.empty(waiting, f"V{self._length}")
+        taken = np.empty(waiting, self._dtype)
+        bodies = taken.view(self._record["body"])
         there = np.frombuffer(self._theirs, self._record, waiting, self._data_at + (begin & self._mask))
         kept = 0
-        for start in range(0, waiting, _CHUNK):
-            part = there[start : start + _CHUNK]
-            lengths = part["length"]
-            busy = np.flatnonzero(lengths & _BUSY)
-            whole = part[: busy[0]] if len(busy) else part
-            bodies = whole["body"][lengths[: len(whole)] & _DISCARDED == 0]
-            taken[kept : kept + len(bodies)] = bodies
-            kept += len(bodies)
-            begin += len(whole) * self._record.itemsize
+        for start in range(0, waiting, self._at_once):
+            part = there[start : start + self._at_once]
+            lengths = part["length"].copy()
+            # Hardly a record is marked at all, and to look for one takes longer than to copy them.
+            marks = int(np.bitwise_or.reduce(lengths))
+            if marks & _BUSY:
+                part = part[: np.flatnonzero(lengths & _BUSY)[0]]
+            body = part["body"]
+            if marks & _DISCARDED:
+                body = body[lengths[: len(part)] & _DISCARDED == 0]
+            piece = slice(kept, kept + len(body))
+            bodies[piece] = body
+            begin += len(part) * self._record.itemsize
             np.frombuffer(self._ours, np.uint64, 1)[0] = begin
-            if len(busy):
+            finish(taken[piece])
+            kept = piece.stop
+            if marks & _BUSY:
                 break
-        return taken[:kept].view(self._dtype)
+        return taken[:kept]
 
     def close(self) -> None:
         """Unmap it. May be called twice."""

@@ -61,47 +61,51 @@ class StreamSource:
 
     def drain(self) -> SignalBatch:
         """Return all records that are complete, in the order in which they were begun, and what was lost."""
-        records = self._ring.take()
-        sites = records["probe"].astype(np.intp)
-        records["time"] += self._clock.offset
-        self._arrived[sites] = True
-        self._end_texts(records, sites)
+        offset = self._clock.offset
+        records = self._ring.take(lambda piece: self._finish(piece, offset))
         missed = self._missed()
         if len(missed):
-            records = np.concatenate([records, self._unseen(len(missed))])
-            sites = np.concatenate([sites, missed])
+            records = np.concatenate([records, self._unseen(missed)])
+        if self._has_aliases:
+            records = self._for_each_row(records)
         lost = int(self._losses.snapshot().sum()) - self._saved_from_loss + self._programs.lost()
         newly_lost, self._last_lost = lost - self._last_lost, lost
-        return SignalBatch(self._probes, self._named(records, sites), newly_lost, self._payloads.layouts)
+        return SignalBatch(self._probes, records, newly_lost, self._payloads.layouts)
 
     def close(self) -> None:
         """Unmap the ring. May be called twice."""
         self._ring.close()
         self._losses.close()
 
-    def _named(self, records: NDArray[np.void], sites: NDArray[np.intp]) -> NDArray[np.void]:
-        """Return the records with rows for sites, one for each row that a site has."""
+    def _finish(self, records: NDArray[np.void], offset: int) -> None:
+        """Make the clock's time the time of day, end the texts, and note the sites, which become rows."""
+        records["time"] += offset
+        sites = records["probe"].astype(np.intp)
+        self._arrived[sites] = True
+        if any(self._payloads.padded):
+            self._end_texts(records, sites)
         if not self._has_aliases:
             records["probe"] = self._first_row[sites]
-            return records
-        times = self._how_many[sites]
-        repeated = np.repeat(records, times)
-        within = np.arange(len(repeated)) - np.repeat(np.cumsum(times) - times, times)
-        repeated["probe"] = self._rows[np.repeat(self._starts[sites], times) + within]
-        return repeated
 
     def _end_texts(self, records: NDArray[np.void], sites: NDArray[np.intp]) -> None:
         """Put zeros behind the end of texts that the kernel left something behind."""
-        if not any(self._payloads.padded):
-            return
         layout = self._payloads.layouts.of_probe[self._first_row[sites]]
-        payloads = records.view(np.uint8).reshape(len(records), -1)[:, _HEAD:]
+        payloads = records.view(np.uint8).reshape(len(records), records.itemsize)[:, _HEAD:]
         for number, places in enumerate(self._payloads.padded):
             for offset, size in places:
                 rows = np.flatnonzero(layout == number)
                 text = payloads[rows, offset : offset + size]
                 text[np.logical_or.accumulate(text == 0, axis=1)] = 0
                 payloads[rows, offset : offset + size] = text
+
+    def _for_each_row(self, records: NDArray[np.void]) -> NDArray[np.void]:
+        """Return the records of sites as those of rows, one for each row that a site has."""
+        sites = records["probe"].astype(np.intp)
+        times = self._how_many[sites]
+        repeated = np.repeat(records, times)
+        within = np.arange(len(repeated)) - np.repeat(np.cumsum(times) - times, times)
+        repeated["probe"] = self._rows[np.repeat(self._starts[sites], times) + within]
+        return repeated
 
     def _missed(self) -> NDArray[np.intp]:
         """Return the sites that have lost records and of which none has come, each once."""
@@ -110,8 +114,9 @@ class StreamSource:
         self._saved_from_loss += len(missed)
         return missed
 
-    def _unseen(self, count: int) -> NDArray[np.void]:
-        records = np.zeros(count, record_dtype(self._payloads.size))
+    def _unseen(self, sites: NDArray[np.intp]) -> NDArray[np.void]:
+        records = np.zeros(len(sites), record_dtype(self._payloads.size))
+        records["probe"] = sites if self._has_aliases else self._first_row[sites]
         records["time"] = time.time_ns()
         records["count"] = 1
         records["cpu"] = UNRECORDED
