@@ -254,3 +254,20 @@ def test_a_signal_of_no_probe_is_refused(store: SqliteStore) -> None:
     with pytest.raises(StoreError, match="row 4 of a table of 4 probes"):
         store.save(sample_run(), batch, sample_evidence(probes))
     assert store.runs() == []
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 63, 64, 65, 200])
+@pytest.mark.parametrize("alike", [(), ("comm",), ("time", "probe", "tid"), SIGNAL_DTYPE.names])
+def test_what_signals_have_in_common_comes_back_with_each_of_them(
+    store: SqliteStore, path: Path, size: int, alike: tuple[str, ...]
+) -> None:
+    batch = sample_batch(sample_probes(3), size)
+    for name in alike:
+        batch.records[name] = batch.records[name][-1]
+    with closing(store):
+        store.save(sample_run(), batch, Evidence.pending(batch.probes))
+        (read,) = store.signals(sample_run().id)
+    assert plain_signals([read]) == plain_signals([batch])
+    with closing(sqlite3.connect(path)) as connection:
+        times = [time for (time,) in connection.execute("SELECT time FROM signals ORDER BY id")]
+    assert times == batch.records["time"].tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -66,12 +67,11 @@ ON CONFLICT (run, probe) DO UPDATE SET
 """  # noqa: S608 - likewise
 """`Evidence.join`, for one row."""
 
-_SIGNAL_COLUMNS: Final = (*(SIGNAL_DTYPE.names or ()), "extra")
+_ROWS_AT_ONCE: Final = (64, 8, 1)
+"""Signals that one INSERT takes, as long as there are so many left: what SQLite's module does once a statement then
+costs a signal a small part of that."""
 
-_ROWS_AT_ONCE: Final = 16
-"""Signals that one INSERT takes: what SQLite's module does once a statement then costs a signal a sixteenth."""
-
-_CHUNK: Final = _ROWS_AT_ONCE * 4096
+_CHUNK: Final = 1 << 16
 """Signals that are Python objects at a time, so that a large batch does not need memory many times its size."""
 
 
@@ -120,7 +120,8 @@ def write_signals(
     ).fetchone()
     for start in range(0, len(signals), _CHUNK):
         chunk = attrs.evolve(signals, records=signals.records[start : start + _CHUNK])
-        _insert(connection, batch, _columns(chunk, numbers))
+        same, varying = _columns(chunk, numbers)
+        _insert(connection, {"batch": batch, **same}, varying, len(chunk))
 
 
 def used_probes(signals: SignalBatch) -> NDArray[np.intp]:
@@ -140,25 +141,28 @@ def used_probes(signals: SignalBatch) -> NDArray[np.intp]:
     return np.flatnonzero(used)
 
 
-def _columns(signals: SignalBatch, numbers: NDArray[np.int64]) -> list[list[object]]:
-    """Return the values of `_SIGNAL_COLUMNS`, a list each; without the last where nothing was appended."""
-    columns: list[list[object]] = []
+def _columns(
+    signals: SignalBatch, numbers: NDArray[np.int64]
+) -> tuple[dict[str, object], dict[str, list[Any]]]:
+    """Return the value of each column that is the same for all signals, and the values of the others, a list each."""
+    same: dict[str, object] = {}
+    varying: dict[str, list[Any]] = {}
     records = signals.records
     for name in SIGNAL_DTYPE.names or ():
         values = numbers[records[name]] if name == "probe" else records[name]
         if _is_one_value(values):
             # Signals that come together are often of one program.
             plain = values[0].item()
-            columns.append([escape_bytes(plain) if name == "comm" else plain] * len(values))
+            same[name] = escape_bytes(plain) if name == "comm" else plain
         elif name == "comm":
             names = values.tolist()
             texts = {raw: escape_bytes(raw) for raw in set(names)}
-            columns.append([texts[raw] for raw in names])
+            varying[name] = [texts[raw] for raw in names]
         else:
-            columns.append(values.tolist())
+            varying[name] = values.tolist()
     if signals.appended or signals.layouts is not None:
-        columns.append([*to_json(signals)])
-    return columns
+        varying["extra"] = [*to_json(signals)]
+    return same, varying
 
 
 def _is_one_value(values: NDArray[Any]) -> bool:
@@ -168,25 +172,29 @@ def _is_one_value(values: NDArray[Any]) -> bool:
     return len(words) > 0 and bool((words[-1] == words[0]).all() and (words == words[0]).all())
 
 
-def _insert(connection: sqlite3.Connection, batch: int, columns: list[list[object]]) -> None:
-    width, size = len(columns), len(columns[0])
+def _insert(
+    connection: sqlite3.Connection, same: Mapping[str, object], varying: Mapping[str, list[Any]], size: int
+) -> None:
+    """Insert so many signals; what is the same for all is given to SQLite once a statement, not once a signal."""
+    shared, width = tuple(same.values()), len(varying)
     flat: list[object] = [None] * (width * size)
-    for i, column in enumerate(columns):
+    for i, column in enumerate(varying.values()):
         flat[i::width] = column
-    whole = size - size % _ROWS_AT_ONCE
-    for rows, start, stop in ((_ROWS_AT_ONCE, 0, whole), (1, whole, size)):
+    start = 0
+    for rows in _ROWS_AT_ONCE:
+        stop = size - (size - start) % rows
         step = rows * width
         connection.executemany(
-            _insert_signals(rows, width),
-            ((batch, *flat[at : at + step]) for at in range(start * width, stop * width, step)),
+            _insert_signals(rows, tuple(same), tuple(varying)),
+            ((*shared, *flat[row * width : row * width + step]) for row in range(start, stop, rows)),
         )
+        start = stop
 
 
-@functools.cache
-def _insert_signals(rows: int, width: int) -> str:
-    """Return an INSERT of that many signals, each of the first `width` columns; the first parameter is the batch."""
-    names = ", ".join(_SIGNAL_COLUMNS[:width])
-    values = ", ".join(
-        "(?1, " + ", ".join(f"?{2 + row * width + i}" for i in range(width)) + ")" for row in range(rows)
-    )
-    return f"INSERT INTO signals (batch, {names}) VALUES {values}"  # noqa: S608 - column names and numbers only
+@functools.lru_cache(maxsize=64)
+def _insert_signals(rows: int, same: tuple[str, ...], varying: tuple[str, ...]) -> str:
+    """Return an INSERT of that many signals; the first parameters are those that all of them share."""
+    shared = [f"?{1 + i}" for i in range(len(same))]
+    own = itertools.count(1 + len(same))
+    values = ", ".join(f"({', '.join([*shared, *(f'?{next(own)}' for _ in varying)])})" for _ in range(rows))
+    return f"INSERT INTO signals ({', '.join([*same, *varying])}) VALUES {values}"  # noqa: S608 - column names and numbers only
