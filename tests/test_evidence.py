@@ -159,6 +159,21 @@ def test_join_over_one_table_agrees_with_the_slow_oracle(data: st.DataObject, pr
 
 
 @law
+@given(data=st.data(), one=evidence())
+def test_growing_is_joining_in_place(data: st.DataObject, one: Evidence) -> None:
+    """It keeps the table where that has every probe, since others hold on to it."""
+    names = data.draw(st.permutations(one.probes.names))
+    several = data.draw(st.integers(0, len(names)))
+    part = data.draw(evidence(ProbeTable(tuple(names[:several]))))
+    for two in (part, data.draw(evidence())):
+        expected, table, columns = slow_join(one, two), one.probes, one.columns
+        has_all = set(two.probes) <= set(table)
+        one.grow(two)
+        assert one == expected
+        assert (one.probes is table and one.columns is columns) == has_all
+
+
+@law
 @given(one=evidence(), two=evidence())
 def test_join_leaves_its_arguments_alone(one: Evidence, two: Evidence) -> None:
     before = one.copy(), two.copy()

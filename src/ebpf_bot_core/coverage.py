@@ -147,16 +147,16 @@ class CoverageBot:
 
         What was said of a probe when it was found still holds when it is attached, unless the stage says more.
         """
-        before = self._evidence
-        self._evidence = before.join(evidence)
-        columns = self._evidence.columns
-        if before.details:
-            pending = before.columns["verdict"] == Verdict.PENDING
-            for row in np.flatnonzero(pending & (columns["verdict"] == Verdict.SILENT)).tolist():
-                if row in before.details:
-                    self._evidence.details.setdefault(row, before.details[row])
-        fields = ("verdict", "reason")
-        moved = np.logical_or.reduce([before.columns[field] != columns[field] for field in fields])
+        columns, details = self._evidence.columns, self._evidence.details
+        said, verdict, reason = details.copy(), columns["verdict"].copy(), columns["reason"].copy()
+        self._evidence.grow(evidence)
+        if said:
+            for row in np.flatnonzero(
+                (verdict == Verdict.PENDING) & (columns["verdict"] == Verdict.SILENT)
+            ).tolist():
+                if row in said:
+                    details.setdefault(row, said[row])
+        moved = (verdict != columns["verdict"]) | (reason != columns["reason"])
         # What the budget took off, or what was attached late in a further file, may have been called meanwhile.
         may_have_run = np.isin(columns["reason"], (Reason.BUDGET, Reason.OTHER_FILE))
         silent = (columns["verdict"] == Verdict.SILENT) & ~may_have_run

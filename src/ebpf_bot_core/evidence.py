@@ -8,6 +8,7 @@ verdicts join, and what counts events is summed, each run once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import attrs
@@ -174,12 +175,21 @@ class Evidence:
 
     def join(self, other: Evidence) -> Evidence:
         """Return the least evidence that says all that either says; both are of the same run."""
-        mine, theirs, probes = _side_by_side(self, other)
-        joined = _join_standing(mine, theirs, probes)
-        for counted in ("hits", "last_fired", "live_ns", "opportunities", "cost_ns"):
-            joined.columns[counted] = np.maximum(mine.columns[counted], theirs.columns[counted])
-        joined.signals_lost = max(self.signals_lost, other.signals_lost)
+        joined = self.copy()
+        joined.grow(other)
         return joined
+
+    def grow(self, other: Evidence) -> None:
+        """Become what `join` would return, in place; the table stays the same if it has all of the other's probes."""
+        if other.probes is not self.probes and not all(name in self.probes for name in other.probes):
+            wide = self.aligned(ProbeTable.of((*self.probes, *other.probes)))
+            self.probes, self.columns, self.details = wide.probes, wide.columns, wide.details
+        with _rows_of(self, other) as mine:
+            _climb(mine, other)
+            for counted in ("hits", "last_fired", "live_ns", "opportunities", "cost_ns"):
+                column = mine.columns[counted]
+                np.maximum(column, other.columns[counted], out=column)
+            mine.signals_lost = max(mine.signals_lost, other.signals_lost)
 
     @classmethod
     def fold(cls, runs: Sequence[Evidence]) -> Evidence:
@@ -188,24 +198,14 @@ class Evidence:
             return runs[0]
         folded = cls.pending(ProbeTable.of(name for run in runs for name in run.probes))
         for run in runs:
-            wide = run.aligned(folded.probes)
-            step = _join_standing(folded, wide, folded.probes)
-            for added in ("hits", "live_ns", "opportunities", "cost_ns"):
-                step.columns[added] = folded.columns[added] + wide.columns[added]
-            step.columns["last_fired"] = np.maximum(folded.columns["last_fired"], wide.columns["last_fired"])
-            step.signals_lost = folded.signals_lost + run.signals_lost
-            folded = step
+            with _rows_of(folded, run) as mine:
+                _climb(mine, run)
+                for added in ("hits", "live_ns", "opportunities", "cost_ns"):
+                    mine.columns[added] += run.columns[added]
+                last = mine.columns["last_fired"]
+                np.maximum(last, run.columns["last_fired"], out=last)
+                mine.signals_lost += run.signals_lost
         return folded
-
-
-def _side_by_side(one: Evidence, two: Evidence) -> tuple[Evidence, Evidence, ProbeTable]:
-    if one.probes is two.probes:
-        return one, two, one.probes
-    if all(name in one.probes for name in two.probes):
-        probes = one.probes
-    else:
-        probes = ProbeTable.of((*one.probes, *two.probes))
-    return one.aligned(probes), two.aligned(probes), probes
 
 
 def _standing(evidence: Evidence) -> NDArray[np.uint16]:
@@ -216,39 +216,54 @@ def _standing(evidence: Evidence) -> NDArray[np.uint16]:
     return ladder
 
 
-def _join_standing(mine: Evidence, theirs: Evidence, probes: ProbeTable) -> Evidence:
-    """Join verdict, reason and detail as one total order, and the first time it fired."""
+@contextmanager
+def _rows_of(whole: Evidence, other: Evidence) -> Iterator[Evidence]:
+    """Give the rows of evidence that another's table has, as evidence of that table; its changes are then the whole's."""
+    if other.probes is whole.probes:
+        yield whole
+        return
+    rows = whole.probes.positions(other.probes.names)
+    numbers = rows.tolist()
+    said = {i: whole.details[row] for i, row in enumerate(numbers) if row in whole.details}
+    part = Evidence(other.probes, whole.columns[rows], said.copy(), whole.signals_lost)
+    yield part
+    whole.columns[rows] = part.columns
+    for i in said:
+        del whole.details[numbers[i]]
+    whole.details.update((numbers[i], text) for i, text in part.details.items())
+    whole.signals_lost = part.signals_lost
+
+
+def _climb(mine: Evidence, theirs: Evidence) -> None:
+    """Join verdict, reason and detail as one total order, and the first time it fired; both of one table."""
     here, there = _standing(mine), _standing(theirs)
-    # Most joins change few rows, so only those are touched: a step's cost must not grow with every expected probe.
-    columns = mine.columns.copy()
     raised = np.flatnonzero(there > here)
-    columns[raised] = theirs.columns[raised]
+    for field in ("verdict", "reason"):
+        mine.columns[field][raised] = theirs.columns[field][raised]
+    # Most evidence dates few rows, so only those are touched: a step's cost must not grow with every expected probe.
     dated = np.flatnonzero(theirs.columns["first_fired"])
     before, after = mine.columns["first_fired"][dated], theirs.columns["first_fired"][dated]
-    columns["first_fired"] = mine.columns["first_fired"]
-    columns["first_fired"][dated] = np.where(before == 0, after, np.minimum(before, after))
-    return Evidence(probes, columns, _joined_details(mine, theirs, here, there, raised))
+    mine.columns["first_fired"][dated] = np.where(before == 0, after, np.minimum(before, after))
+    _join_details(mine.details, theirs.details, there >= here, raised)
 
 
-def _joined_details(
-    mine: Evidence,
-    theirs: Evidence,
-    here: NDArray[np.uint16],
-    there: NDArray[np.uint16],
-    raised: NDArray[np.intp],
-) -> dict[int, str]:
-    """Return the details of the higher standing in each row, and of two equal ones the greater.
+def _join_details(
+    mine: dict[int, str], theirs: dict[int, str], heard: NDArray[np.bool_], raised: NDArray[np.intp]
+) -> None:
+    """Keep the details of the higher standing in each row, and of two equal ones the greater.
 
     Walks through what has risen and what `theirs` says, never through all that `mine` says.
+
+    Args:
+        heard: where the standing of theirs is no lower.
+        raised: the rows where it is higher.
     """
-    details = mine.details.copy()
-    if details:
+    if mine:
         for row in raised.tolist():
-            details.pop(row, None)
-    if theirs.details:
-        said = np.fromiter(theirs.details, np.intp, len(theirs.details))
-        for row in said[there[said] >= here[said]].tolist():
-            text = theirs.details[row]
-            if text > details.get(row, ""):
-                details[row] = text
-    return details
+            mine.pop(row, None)
+    if theirs:
+        said = np.fromiter(theirs, np.intp, len(theirs))
+        for row in said[heard[said]].tolist():
+            text = theirs[row]
+            if text > mine.get(row, ""):
+                mine[row] = text

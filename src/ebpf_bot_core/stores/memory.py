@@ -27,7 +27,7 @@ class MemoryStore:
         if known is None:
             self._evidence[run.id] = evidence.copy()
         elif len(evidence) or evidence.signals_lost > known.signals_lost:
-            self._evidence[run.id] = known.join(evidence)
+            known.grow(evidence)
         if len(signals):
             self._signals.setdefault(run.id, []).append(signals)
 

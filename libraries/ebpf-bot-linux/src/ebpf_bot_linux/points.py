@@ -45,9 +45,11 @@ class Binary:
     load_offset: int | None
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class FunctionPoint:
     """A function's entry (uprobe) or its return (uretprobe).
+
+    There may be a million of them, so they are kept small.
 
     Attributes:
         offsets: ascending file offsets, one for each address that a symbol of this name has, and each
