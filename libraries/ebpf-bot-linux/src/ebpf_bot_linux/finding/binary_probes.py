@@ -17,7 +17,7 @@ from ebpf_bot_linux.finding.binaries import Binaries, Examined
 from ebpf_bot_linux.finding.insight import Insight, Named
 from ebpf_bot_linux.finding.placed import Placed, in_order
 from ebpf_bot_linux.finding.refusals import UnprobeableError
-from ebpf_bot_linux.finding.spelling import taken_apart
+from ebpf_bot_linux.finding.spelling import NamesWithin, taken_apart
 from ebpf_bot_linux.finding.standings import stated
 from ebpf_bot_linux.finding.suggestions import Suggestions
 from ebpf_bot_linux.finding.targets import Targets, before_wildcard, has_wildcard
@@ -84,15 +84,12 @@ class BinaryProbes(Generic[T]):
 
     def points(self, names: Sequence[str]) -> list[Placed]:
         """Return where probes are placed, examining their binaries if no pattern has yet; see `Finder.points`."""
-        where: dict[tuple[str, str], tuple[array[int], list[str]]] = {}
+        where: dict[tuple[str, str], array[int]] = {}
         for number, name in enumerate(names):
-            kind, path, within = taken_apart(name)
-            numbers, wanted = where.setdefault((kind, path), (array("q"), []))
-            numbers.append(number)
-            wanted.append(within)
+            where.setdefault(taken_apart(name)[:2], array("q")).append(number)
         return in_order(
             len(names),
-            ((numbers, self._points_in(*key, wanted)) for key, (numbers, wanted) in where.items()),
+            ((numbers, self._points_in(*key, NamesWithin(names, numbers))) for key, numbers in where.items()),
         )
 
     def _points_in(self, kind: str, path: str, names: Sequence[str]) -> Sequence[Placed]:

@@ -191,16 +191,34 @@ class FunctionTable:
         """Return the `Standing` of each name for probes of one kind, shape (len(names),)."""
         return self.entry_standing if kind is ProbeKind.URETPROBE else self.standing
 
-    def entries(self, name: str) -> Sequence[int]:
-        """Return which of `offsets` are those of `name`, ascending by offset and each offset once.
+    def entries(self, names: Sequence[str]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return which of `offsets` are those of some names, and how many each name has, shape (len(names),).
+
+        Those of a name stand together, in the order of the names, ascending by offset and each offset once.
+        """
+        rows = self.rows(names)
+        first, end = self.starts[rows], self.starts[rows + 1]
+        count = np.where(rows < 0, 0, end - first)
+        made = enumerate(names) if self.families else ()
+        places = {number: self._places_of(name) for number, name in made if name in self.families}
+        count[list(places)] = 0
+        owners = [np.repeat(np.arange(len(rows)), count)]
+        within = np.arange(len(owners[0])) - np.repeat(np.cumsum(count) - count, count)
+        found = [np.repeat(first, count) + within]
+        for number, listed in places.items():
+            count[number] = len(listed)
+            owners.append(np.full(len(listed), number))
+            found.append(np.array(listed, np.intp))
+        order = np.argsort(np.concatenate(owners), kind="stable")
+        return np.concatenate(found)[order], count
+
+    def _places_of(self, name: str) -> list[int]:
+        """Return which of `offsets` are those of a name of which the compiler has made something.
 
         A call of one of its copies is a call of the function, so their places are its own. Its parts, which it calls
         itself, stand for it only where there is nothing else.
         """
-        family = self.families.get(name)
-        if family is None:
-            row = self._place(name)
-            return () if row < 0 else range(int(self.starts[row]), int(self.starts[row + 1]))
+        family = self.families[name]
         return self._places(name, *family.copies) or self._places(*family.parts)
 
     def offset_count(self, name: str) -> int:

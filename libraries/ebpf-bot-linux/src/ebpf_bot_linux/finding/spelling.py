@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import overload
+
 from ebpf_bot_core import PatternError, ProbeKind, ProbePattern
 
-__all__ = ["at_path", "can_spell", "taken_apart"]
+__all__ = ["NamesWithin", "at_path", "can_spell", "taken_apart"]
 
 
 def can_spell(kind: ProbeKind, name: str) -> bool:
@@ -29,3 +32,28 @@ def at_path(name: str, path: str) -> str:
     """Return what a probe in a binary is called in another file."""
     kind, _, within = taken_apart(name)
     return f"{kind}:{path}:{within}"
+
+
+class NamesWithin(Sequence[str]):
+    """What some probes are called in their binaries; taken apart when one is looked at, since a million take 80 MiB.
+
+    Args:
+        probes: their whole names.
+        numbers: which of them.
+    """
+
+    def __init__(self, probes: Sequence[str], numbers: Sequence[int]) -> None:
+        self._probes = probes
+        self._numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        if isinstance(index, slice):
+            return NamesWithin(self._probes, self._numbers[index])
+        return taken_apart(self._probes[self._numbers[index]])[2]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -49,26 +48,26 @@ def _points(
 ) -> list[FunctionPoint | None]:
     """Return the points of some names, with places for uprobes that are chosen for all of them at once."""
     table = examined.content
-    at_entry = table.behind == 0
-    sites = table.offsets + table.behind
+    entries, counts = table.entries(names)
+    offsets, behind = table.offsets[entries], table.behind[entries]
+    at_entry, sites = behind == 0, offsets + behind
     if kind is ProbeKind.UPROBE:
-        wanted = np.zeros(len(sites), np.bool_)
-        wanted[np.fromiter(chain.from_iterable(map(table.entries, names)), np.intp)] = True
-        wanted &= at_entry
-        distinct, place = np.unique(sites[wanted], return_inverse=True)
-        sites[wanted] = _chosen(examined, distinct)[place]
-    offset, direct = table.offsets.tolist(), at_entry.tolist()
-    site = offset if np.array_equal(sites, table.offsets) else sites.tolist()
+        distinct, place = np.unique(sites[at_entry], return_inverse=True)
+        sites[at_entry] = _chosen(examined, distinct)[place]
+    offset, direct = offsets.tolist(), at_entry.tolist()
+    site = offset if np.array_equal(sites, offsets) else sites.tolist()
     points: list[FunctionPoint | None] = []
-    for part in map(table.entries, names):
-        offsets = tuple([offset[at] for at in part if direct[at]])
+    end = 0
+    for count in counts.tolist():
+        start, end = end, end + count
+        entry = tuple([offset[at] for at in range(start, end) if direct[at]])
         if kind is ProbeKind.URETPROBE:
-            points.append(FunctionPoint(examined.binary, offsets, on_return=True) if offsets else None)
+            points.append(FunctionPoint(examined.binary, entry, on_return=True) if entry else None)
             continue
-        chosen = tuple([site[at] for at in part])
+        chosen = tuple(site[start:end])
         # Most are the entries themselves; a million points need not hold them twice.
-        chosen = offsets if chosen == offsets else chosen
-        points.append(FunctionPoint(examined.binary, offsets, False, chosen) if chosen else None)
+        chosen = entry if chosen == entry else chosen
+        points.append(FunctionPoint(examined.binary, entry, False, chosen) if chosen else None)
     return points
 
 
