@@ -239,6 +239,15 @@ def test_tracepoints_have_the_fields_of_their_format(stream, build):
     )
 
 
+def test_a_tracepoint_with_a_fixed_text_may_have_nothing_to_say_yet(stream):
+    with stream("tracepoint:task:task_newtask") as (run, receive, _):
+        assert len(receive()) == 0
+        run("sh", "-c", "(true); true")
+        (forked,) = receive()
+        assert forked.extra["comm"] == b"sh"
+        assert len(receive()) == 0
+
+
 def test_raw_tracepoints_have_the_arguments_of_their_prototype(stream):
     with stream("rawtracepoint:sched_process_exec", "rawtracepoint:sys_enter") as (run, receive, _):
         pid, _ = run("true")

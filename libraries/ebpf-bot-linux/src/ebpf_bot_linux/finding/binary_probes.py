@@ -103,8 +103,8 @@ class BinaryProbes(Generic[T]):
             return [error] * len(names)
         points = self._place(ProbeKind(kind), examined, names)
         return [
-            point or UnprobeableError(Verdict.MISSING, Reason.NOT_FOUND, self._nowhere(path, name))
-            for point, name in zip(points, names, strict=True)
+            point or UnprobeableError(Verdict.MISSING, Reason.NOT_FOUND, self._nowhere(path, names[number]))
+            for number, point in enumerate(points)
         ]
 
     def _nowhere(self, path: str, name: str) -> str:

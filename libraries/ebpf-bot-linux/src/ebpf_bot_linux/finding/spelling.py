@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import overload
 
 from ebpf_bot_core import PatternError, ProbeKind, ProbePattern
@@ -57,3 +57,7 @@ class NamesWithin(Sequence[str]):
         if isinstance(index, slice):
             return NamesWithin(self._probes, self._numbers[index])
         return taken_apart(self._probes[self._numbers[index]])[2]
+
+    def __iter__(self) -> Iterator[str]:
+        probes = self._probes
+        return (taken_apart(probes[number])[2] for number in self._numbers)
