@@ -8,7 +8,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from ebpf_bot_libbpf.kernel.ring import Ring
+from ebpf_bot_linux.kernel.ring import Ring
 
 BODY = np.dtype([("number", "<u8"), ("twice", "<u8")])
 RECORD = np.dtype([("length", "<u4"), ("page", "<u4"), *BODY.descr])
