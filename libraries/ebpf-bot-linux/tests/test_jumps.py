@@ -57,6 +57,45 @@ def test_behind_a_return_bytes_may_be_data():
     assert reached(content, 200, 210, functions=(0, 200))
 
 
+LOOP = (
+    b"\xeb\x08"  # jmp to the condition
+    b"\x8b\x50\x70"  # the body, which only a jump behind it leads to: mov 0x70(%rax), %edx
+    b"\x90\x90\x90\x90\x90"
+    b"\x39\xd6"  # the condition: cmp %edx, %esi
+    b"\x73\xf4"  # jae to the body
+    b"\xc3"
+)
+
+
+def test_what_a_later_jump_leads_to_is_code():
+    """The body of a loop that is entered at its condition, with a byte in it that looks like a jump."""
+    content = bytearray(b"\x90" * SIZE)
+    content[100:116] = LOOP + b"\xc3"
+    likely = 104  # 70 90: jo
+    first = likely + 2 + int.from_bytes(b"\x90", "little", signed=True)
+    content[likely + 1] = 0x90
+    assert not reached(content, first - 1, first + 1, functions=(0, 100))
+    content[102:105] = b"\x90\x90\x70"  # a jump indeed
+    assert reached(content, first - 1, first + 1, functions=(0, 100))
+
+
+def test_a_jump_elsewhere_is_no_jump_to_a_piece():
+    """Within a computed jump are bytes of a short one; so are within a long one that leads elsewhere."""
+    content = bytearray(b"\x90" * SIZE)
+    content[220:223] = b"\xff\xe0" + distance(205, 223, 1)  # jmp *%rax
+    assert not reached(content, 200, 210, functions=(0, 200))
+    content[220:225] = b"\xe9\xeb" + distance(205, 223, 1) + b"\x00\x00"
+    assert not reached(content, 200, 210, functions=(0, 200))
+
+
+def test_code_that_is_not_code_proves_nothing():
+    content = bytearray(b"\x90" * SIZE)
+    content[220:225] = b"\xb8\x00\xeb" + distance(205, 224, 1) + b"\x00"
+    assert not reached(content, 200, 210, functions=(0, 200))
+    content[240] = 0x06  # no instruction in 64-bit code: what led here was no code either
+    assert reached(content, 200, 210, functions=(0, 200))
+
+
 def test_a_jump_to_the_first_byte_or_behind_the_last_is_none_of_ours():
     content = bytearray(b"\x90" * SIZE)
     for source, target in ((250, 200), (260, 211)):
@@ -70,8 +109,37 @@ def test_a_jump_to_the_first_byte_or_behind_the_last_is_none_of_ours():
 def test_no_computed_jump_is_missed(noise, at, operand):
     content = bytearray(noise.ljust(60, b"\0"))
     content[at : at + 2] = bytes([0xFF, operand])
-    held = indirect_jumps([Code(BASE, bytes(content))], np.array([BASE]), np.array([BASE + 60]))
+    codes, start = [Code(BASE, bytes(content))], np.array([BASE])
+    held = indirect_jumps(codes, start, start + 60, start)
     assert held.tolist() == [True]
+
+
+def computed(content, *, far):
+    """Whether a function of these bytes may hold a jump to a computed address."""
+    end = BASE + len(content)
+    found = indirect_jumps(
+        [Code(BASE, content + b"\x90" * 16)], np.array([BASE]), np.array([end]), np.array([BASE]), far=far
+    )
+    return bool(found[0])
+
+
+@pytest.mark.parametrize(
+    ("code", "is_one"),
+    [
+        ("b8ffe00000 c3", False),  # mov $0xe0ff, %eax
+        ("e9eafeffff 662e0f1f840000000000", False),  # jmp, and padding that begins with 66
+        ("ffe0", True),  # jmp *%rax
+        ("41ffe0", True),  # jmp *%r8
+        ("3effe0", True),  # notrack jmp *%rax
+        ("eb01 b8ffe00000", True),  # jmp into the mov: nothing else leads to it
+        ("c3 b8ffe00000", True),  # behind a return, where nothing leads
+        ("06 b8ffe00000", True),  # behind what is no instruction
+    ],
+)
+def test_what_lies_within_another_instruction_is_no_computed_jump(code, is_one):
+    content = bytes.fromhex(code)
+    assert computed(content, far=True) == is_one
+    assert computed(content, far=False)
 
 
 @given(st.binary(max_size=200))

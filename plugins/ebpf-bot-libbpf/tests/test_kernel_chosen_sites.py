@@ -64,6 +64,8 @@ SHAPES = {
     "locked_twice": ("lock incl counter(%rip); lock decl counter(%rip); ret", 14),
     "locked_loop": ("lock incl counter(%rip); 1: dec %rdi; jnz 1b; ret", None),
     "locked_over": ("lock incl counter(%rip); push %rbp; pop %rbp; ret", None),
+    "locked_like_computed": ("lock incl counter(%rip); mov $0xe0ff, %eax; ret", 7),
+    "locked_and_computed": ("lock incl counter(%rip); lea leaf(%rip), %rax; jmp *%rax", None),
     "skips_lock": ("mov %rdi, %rax; jmp locked_over + 1", 3),
 }
 SOURCE = """

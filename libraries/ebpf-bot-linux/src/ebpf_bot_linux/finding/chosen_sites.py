@@ -80,15 +80,21 @@ class SiteChooser:
         def nearest(code: bytes, entry: int) -> int:
             return probeable_behind(code, lambda at: can_probe((at + entry).astype(np.uint64)))
 
-        sites = self._choose(
-            file, entries, lambda code, _: cheap_behind(code, self._is_cheap, past_faults=True)
-        )
+        def cheapest(code: bytes, _: int) -> int:
+            return cheap_behind(code, self._is_cheap, past_faults=True)
+
+        sites = self._choose(file, entries, cheapest, far=True)
         left = sites == entries
-        sites[left] = self._choose(file, entries[left], nearest)
+        sites[left] = self._choose(file, entries[left], nearest, far=True)
         return sites
 
     def _choose(
-        self, file: OpenFile, entries: NDArray[np.uint64], pick: Callable[[bytes, int], int]
+        self,
+        file: OpenFile,
+        entries: NDArray[np.uint64],
+        pick: Callable[[bytes, int], int],
+        *,
+        far: bool = False,
     ) -> NDArray[np.uint64]:
         if not self.can_choose or not len(entries) or not self._is_sane():
             return entries.copy()
@@ -97,7 +103,7 @@ class SiteChooser:
         for part, code in zip(self.segments, codes, strict=True):
             within = np.flatnonzero((entries >= part.offset) & (entries - np.uint64(part.offset) < part.size))
             address = entries[within].astype(np.int64) + (part.address - part.offset)
-            behind = self._behind(codes, code, address, pick, part.offset - part.address)
+            behind = self._behind(codes, code, address, pick, part.offset - part.address, far=far)
             sites[within] += behind.astype(np.uint64)
         return sites
 
@@ -108,6 +114,8 @@ class SiteChooser:
         entries: NDArray[np.int64],
         pick: Callable[[bytes, int], int],
         shift: int,
+        *,
+        far: bool,
     ) -> NDArray[np.int64]:
         """Return how far behind each entry its place is; all of them lie in one segment, at these addresses."""
         behind = np.zeros(len(entries), np.int64)
@@ -118,23 +126,25 @@ class SiteChooser:
             # All of the last instruction lies before the limit, so that it is not decoded from what follows.
             behind[i] = pick(code.part(entry, min(limit, entry + MAX_BLOCK)), entry + shift)
         moved = np.flatnonzero(behind)
-        unsure = self._may_be_passed(codes, row[moved], entries[moved] + behind[moved])
+        unsure = self._may_be_passed(codes, row[moved], entries[moved] + behind[moved], far=far)
         behind[moved[unsure]] = 0
         return behind
 
     def _may_be_passed(
-        self, codes: list[Code], rows: NDArray[np.intp], sites: NDArray[np.int64]
+        self, codes: list[Code], rows: NDArray[np.intp], sites: NDArray[np.int64], *, far: bool
     ) -> NDArray[np.bool_]:
         """Whether control may come to the place of each function by another way than through the entry."""
         extents = self.extents
         computed = np.zeros(len(extents.starts), np.bool_)
         looked_at = np.unique(np.concatenate([rows, extents.cold[:, 1]]))
-        computed[looked_at] = indirect_jumps(codes, extents.starts[looked_at], extents.reaches[looked_at])
+        computed[looked_at] = indirect_jumps(
+            codes, extents.starts[looked_at], extents.reaches[looked_at], extents.starts, far=far
+        )
         of_unknown_size = extents.reaches == extents.starts
         whole, part = extents.cold.T
         computed[whole[(computed | of_unknown_size)[part]]] = True
         pieces = Pieces(extents.starts[rows], sites)
-        return computed[rows] | jumped_into(codes, pieces, extents.starts)
+        return computed[rows] | jumped_into(codes, pieces, extents.starts, far=far)
 
     def _is_sane(self) -> bool:
         size = sum(part.size for part in self.segments)

@@ -12,7 +12,10 @@ import attrs
 if TYPE_CHECKING:
     from capstone import Cs
 
-__all__ = ["Instruction", "decoded"]
+__all__ = ["COMPUTED", "Instruction", "decoded"]
+
+COMPUTED: Final = -1
+"""The target of what transfers control to an address that a register or memory holds."""
 
 _PREFIXES: Final = frozenset({"", "lock", "rep", "repe", "repne"})
 _WORDS: Final = (
@@ -81,10 +84,10 @@ class Instruction:
 
     @property
     def target(self) -> int | None:
-        """Where it transfers control to, beside the next instruction: -1 if that is computed, None if nowhere."""
+        """Where it transfers control to, beside the next instruction: `COMPUTED`, or None if nowhere."""
         if not self.mnemonic.rpartition(" ")[2].startswith(_TO_TARGET):
             return None
-        return int(self.operands, 16) if self.operands.startswith("0x") else -1
+        return int(self.operands, 16) if self.operands.startswith("0x") else COMPUTED
 
     @property
     def _uses_sure_memory(self) -> bool:

@@ -2,8 +2,8 @@
 
 A direct jump or call holds the distance to its target. So every byte of the executable segments is taken for the first
 one of a jump, and its target looked for in the pieces. A distance of 32 bits that leads there is hardly ever chance, so
-it is believed. One of 8 bits often is: its place is then reached by decoding from the function before it, and where
-that proves that no jump is there, it is left out.
+it is believed. One of 8 bits often is: where following control from the function before it proves that these bytes are
+those of something else, it is left out.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from ebpf_bot_linux.finding.decoding import decoded
+from ebpf_bot_linux.finding.decoding import COMPUTED, Instruction
+from ebpf_bot_linux.finding.following import Followed
 
 __all__ = ["Code", "Pieces", "indirect_jumps", "jumped_into"]
 
 _WINDOW: Final = 1 << 20
 """Bytes that are searched at once."""
-_LONGEST: Final = 15
-"""Bytes of the longest instruction."""
 _NEAR: Final = 512
-"""How many bytes are decoded at most to tell whether a jump is at a place."""
+"""How many bytes of a function are followed to tell what is at a place; most of them are shorter."""
+_FAR: Final = 1 << 16
+"""The same where it is worth more."""
 
 
 def _bytes(*values: int) -> NDArray[np.bool_]:
@@ -73,17 +74,21 @@ class Pieces:
         return np.where(inside, which, -1)
 
 
-def jumped_into(codes: Sequence[Code], pieces: Pieces, functions: NDArray[np.int64]) -> NDArray[np.bool_]:
+def jumped_into(
+    codes: Sequence[Code], pieces: Pieces, functions: NDArray[np.int64], *, far: bool = False
+) -> NDArray[np.bool_]:
     """Return into which pieces something may jump behind their first byte, by a direct jump or a call.
 
     Args:
         codes: all executable segments.
-        functions: addresses of functions, ascending; decoding begins there.
+        functions: addresses of functions, ascending; control is followed from there.
+        far: follow it as far as the function goes, for a few pieces.
     """
     reached = np.zeros(len(pieces.first), np.bool_)
     if not len(reached):
         return reached
     for code in codes:
+        followed = Followed(code.part, functions, _FAR if far else _NEAR)
         for _, target in _distances(code, _long_jumps, 4):
             which = pieces.holding(target)
             reached[which[which >= 0]] = True
@@ -93,27 +98,50 @@ def jumped_into(codes: Sequence[Code], pieces: Pieces, functions: NDArray[np.int
                 piece, place = int(which[i]), int(source[i])
                 within = pieces.first[piece] <= place < pieces.last[piece]
                 if not within and not reached[piece]:
-                    reached[piece] = not _is_no_jump(code, place, functions)
+                    over = followed.over(place)
+                    reached[piece] = not over or any(each.target == target[i] for each in over)
     return reached
 
 
 def indirect_jumps(
-    codes: Sequence[Code], starts: NDArray[np.int64], ends: NDArray[np.int64]
+    codes: Sequence[Code],
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    functions: NDArray[np.int64],
+    *,
+    far: bool = False,
 ) -> NDArray[np.bool_]:
-    """Return which stretches of code, from `starts` to `ends`, may hold a jump to a computed address."""
-    found = np.concatenate(
-        [
-            np.zeros(0, np.int64),
-            *(
-                np.flatnonzero((part[:-1] == 0xFF) & _INDIRECT[part[1:]]) + (code.address + at)  # noqa: PLR2004
-                for code in codes
-                for at, part in _windows(code, 1)
-            ),
-        ]
-    )
-    found.sort()
-    held: NDArray[np.bool_] = np.searchsorted(found, ends) > np.searchsorted(found, starts)
+    """Return which stretches of code, from `starts` to `ends`, may hold a jump to a computed address.
+
+    Args:
+        functions: as for `jumped_into`.
+        far: leave out what following control proves to be something else, which takes long for many.
+    """
+    held = np.zeros(len(starts), np.bool_)
+    for code in codes:
+        found = np.concatenate(
+            [
+                np.zeros(0, np.int64),
+                *(
+                    np.flatnonzero((part[:-1] == 0xFF) & _INDIRECT[part[1:]]) + (code.address + at)  # noqa: PLR2004
+                    for at, part in _windows(code, 1)
+                ),
+            ]
+        )
+        first, last = np.searchsorted(found, starts), np.searchsorted(found, ends)
+        here = last > first
+        if far:
+            followed = Followed(code.part, functions, _FAR)
+            for i in np.flatnonzero(here).tolist():
+                here[i] = any(
+                    _may_compute(followed.over(place)) for place in found[first[i] : last[i]].tolist()
+                )
+        held |= here
     return held
+
+
+def _may_compute(over: list[Instruction]) -> bool:
+    return not over or any(each.target == COMPUTED for each in over)
 
 
 def _windows(code: Code, behind: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
@@ -155,27 +183,3 @@ def _distances(
             place = found[found + opcode < count].astype(np.int64)
             source = place + (code.address + at)
             yield source, source + (opcode + width) + numbers[place + opcode]
-
-
-def _is_no_jump(code: Code, place: int, functions: NDArray[np.int64]) -> bool:
-    """Whether decoding from the function before `place` proves that no jump begins there, nor has its opcode there.
-
-    Behind an instruction that never goes on, data may follow, which decoding would take for code: it is trusted again
-    where a jump leads, and across padding.
-    """
-    before = int(np.searchsorted(functions, place, "right")) - 1
-    if before < 0 or place - functions[before] > _NEAR or functions[before] < code.address:
-        return False
-    begin = int(functions[before])
-    targets: set[int] = set()
-    trusted = True
-    for instruction in decoded(code.part(begin, place + _LONGEST), begin):
-        trusted = trusted or instruction.address in targets
-        if not trusted and not instruction.is_padding:
-            return False
-        if instruction.end > place:
-            return instruction.target is None
-        if instruction.target is not None:
-            targets.add(instruction.target)
-        trusted = trusted and not instruction.never_goes_on
-    return False
