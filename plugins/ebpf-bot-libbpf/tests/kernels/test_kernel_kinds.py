@@ -17,19 +17,19 @@ pytestmark = [pytest.mark.live, pytest.mark.kernels]
 @pytest.mark.parametrize("kind", ["kprobe", "kretprobe", "fentry", "fexit"])
 def test_calls_of_a_function_of_the_kernel(either, target, lacking, shows, kind):
     if kind in lacking:
-        found = either.injector.find([ProbePattern.parse(f"{kind}:do_unlinkat")])
+        found = either.injector.find([ProbePattern.parse(f"{kind}:__x64_sys_unlink")])
         assert [(row.verdict, row.reason.code) for row in found] == [(Verdict.REFUSED, lacking[kind])]
         shows(kind, f"refused: {lacking[kind]}")
         return
-    with either.trial(f"{kind}:do_unlinkat") as trial:
+    with either.trial(f"{kind}:__x64_sys_unlink") as trial:
         trial.run(target, "day", 7)
         trial.run(target, "day", 7, follow=False)
-        assert trial.hits() == {"do_unlinkat": 16}
+        assert trial.hits() == {"__x64_sys_unlink": 16}
         assert trial.lost == 0
         assert trial.injection.cost()[0] > 0
         trial.injection.detach(trial.rows)
         trial.run(target, "day", 7)
-        assert trial.hits() == {"do_unlinkat": 16}
+        assert trial.hits() == {"__x64_sys_unlink": 16}
     way = "one link" if either.injector._features.kprobe_multi else "perf events"
     shows(kind, f"exact, by {way}" if "probe" in kind else "exact")
 
@@ -84,7 +84,7 @@ def test_those_that_stay_are_counted_exactly_while_others_leave_under_fire(
 def test_what_a_kprobe_costs_is_timed_where_one_link_takes_many(bench, lacking):
     if "kprobe" in lacking:
         return
-    with bench.trial("kprobe:do_unlinkat") as trial:
+    with bench.trial("kprobe:__x64_sys_unlink") as trial:
         costs = trial.injection._costs._kprobe_costs()
         assert costs.measured == bench.injector._features.kprobe_multi
         assert 0 < costs.entry < costs.on_return < 1e-3
@@ -100,10 +100,10 @@ def test_a_pattern_takes_many_functions_and_one_that_is_refused_concerns_no_othe
     if kind in lacking:
         assert set(found.columns["verdict"]) == {Verdict.REFUSED}
         return
-    with bench.trial(f"{kind}:vfs_*", f"{kind}:do_unlinkat", keep=False) as trial:
+    with bench.trial(f"{kind}:vfs_*", f"{kind}:__x64_sys_unlink", keep=False) as trial:
         assert (trial.outcome.columns["verdict"] == Verdict.SILENT).sum() > 30
         trial.run(target, "day", 1)
-        assert {"do_unlinkat", "vfs_write"} <= set(trial.hits())
+        assert {"__x64_sys_unlink", "vfs_write"} <= set(trial.hits())
         trial.injection.detach(np.arange(1))
         trial.run(target, "day", 1)
 
@@ -111,9 +111,9 @@ def test_a_pattern_takes_many_functions_and_one_that_is_refused_concerns_no_othe
 @pytest.mark.parametrize("kind", ["kprobe", "fentry"])
 def test_a_function_that_is_not_there_is_refused_alone(either, lacking, kind):
     (there,) = (
-        [KprobePoint(("do_unlinkat",), on_return=False)]
+        [KprobePoint(("__x64_sys_unlink",), on_return=False)]
         if kind in lacking
-        else either.injector._finder.points([f"{kind}:do_unlinkat"])
+        else either.injector._finder.points([f"{kind}:__x64_sys_unlink"])
     )
     away = (
         KprobePoint(("no_such_function",), False) if kind == "kprobe" else FentryPoint((1 << 31) - 1, False)
