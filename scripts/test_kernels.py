@@ -100,16 +100,34 @@ def unpack(package: str) -> Path:
         scratch = BUILD / f"{package}.new"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
-        run("apt-get", "download", "-qq", package, cwd=scratch)
-        (archive,) = scratch.glob("*.deb")
-        run("dpkg-deb", "-x", str(archive), str(scratch))
-        archive.unlink()
+        run("apt-get", "download", "-qq", *_pieces(package), cwd=scratch)
+        for archive in scratch.glob("*.deb"):
+            run("dpkg-deb", "-x", str(archive), str(scratch))
+            archive.unlink()
+        _as_before(scratch)
         (modules,) = scratch.glob("lib/modules/*")
         run("/sbin/depmod", "-b", str(scratch), modules.name)
         shutil.rmtree(there, ignore_errors=True)
         scratch.rename(there)
     (kernel,) = there.glob("boot/vmlinuz-*")
     return kernel
+
+
+def _pieces(package: str) -> list[str]:
+    """Return the packages that hold a kernel: it alone or, of Debian 14, what it depends on by the same version."""
+    version = package.removeprefix("linux-image-")
+    shown = run("apt-cache", "depends", package)
+    return [package, *re.findall(rf"Depends: (linux-\w+-{re.escape(version)})$", shown, re.MULTILINE)]
+
+
+def _as_before(folder: Path) -> None:
+    """Put what newer packages have below usr/lib/modules where older ones have it."""
+    for modules in folder.glob("usr/lib/modules/*"):
+        shutil.copytree(modules, folder / "lib" / "modules" / modules.name, dirs_exist_ok=True)
+        shutil.rmtree(modules)
+    for kernel in folder.glob("lib/modules/*/vmlinuz"):
+        (folder / "boot").mkdir(exist_ok=True)
+        kernel.rename(folder / "boot" / f"vmlinuz-{kernel.parent.name}")
 
 
 def run_in(kernel: Path, out: Path) -> Path:
