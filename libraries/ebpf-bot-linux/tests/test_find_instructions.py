@@ -114,6 +114,57 @@ def test_good_copies_of_a_function_are_probed_without_the_bad_ones(assemble: Ass
     assert [both.read_bytes()[offset] for offset in point.offsets] == [0x55]
 
 
+def test_the_silence_of_a_function_of_which_a_copy_cannot_be_probed_proves_nothing(
+    assemble: Assemble,
+) -> None:
+    """A loop right behind the LOCK leaves no place for a probe; `moved` has one behind it, but not for its return."""
+    looped, straight = "f0 48 83 07 01 eb fe", "f0 48 83 07 01 90 c3"
+    sized = "{0}.size {1}, .-{1}\n"
+    twin = ".text\n.type twin, @function\ntwin: .byte 0x55, 0xc3\n"
+    one = assemble("one.o", sized.format(function("twin", looped).replace(".globl twin\n", ""), "twin"), "-c")
+    made = "".join(
+        sized.format(function(f'"{name}"', code), f'"{name}"')
+        for name, code in (
+            ("seen.constprop.0", looped),
+            ("seen", "55 c3"),
+            ("moved.constprop.0", straight),
+            ("moved", "55 c3"),
+            ("seen.cold", straight),
+            ("moved.cold", looped),
+            ("only.constprop.0", looped),
+            ("only.constprop.1", "55 c3"),
+        )
+    )
+    path = assemble("both.so", twin + made, "-shared", str(one))
+
+    def row(name: str) -> tuple[Verdict, Reason, bool]:
+        (found,) = Finder().find([ProbePattern.parse(f"{name.replace(':', f':{path}:')}")])
+        return found.verdict, found.reason, "1 of 2 places cannot be probed" in found.detail
+
+    unseen = Verdict.PENDING, Reason.UNSUPPORTED_INSTRUCTION, True
+    seen = Verdict.PENDING, Reason.NOT_EXAMINED, False
+    blind = Verdict.BLIND, Reason.UNSUPPORTED_INSTRUCTION, False
+    split = Verdict.EXCLUDED, Reason.SPLIT_PART, False
+    names = ("twin", "seen", "moved", "only", "seen.constprop.0", "seen.cold", "moved.cold")
+    assert {name: row(f"uprobe:{name}") for name in names} == {
+        "twin": unseen,
+        "seen": unseen,
+        "moved": seen,
+        "only": unseen,
+        "seen.constprop.0": blind,
+        "seen.cold": split,
+        "moved.cold": split,
+    }
+    assert {name: row(f"uretprobe:{name}") for name in ("twin", "moved", "moved.constprop.0")} == {
+        "twin": unseen,
+        "moved": unseen,
+        "moved.constprop.0": blind,
+    }
+    (point,) = Finder().points([f"uprobe:{path}:moved"])
+    assert isinstance(point, FunctionPoint)
+    assert [path.read_bytes()[at] for at in sorted(point.sites)] == [0x90, 0x55]
+
+
 @pytest.mark.live
 def test_the_kernel_refuses_exactly_the_functions_that_are_called_blind(first: Path) -> None:
     """While the file is mapped perf_event_open(2) says at once what otherwise shows as a probe that never fires."""

@@ -141,7 +141,7 @@ class BinaryProbes(Generic[T]):
         exact = np.zeros(len(at), np.bool_)
         exact[inverse[: len(found[0])]] = True
         prefix = f"{patterns[0].kind}:{examined.binary.path}:"
-        remarks = self._insight.remarks(content, at, exact)
+        remarks = self._insight.remarks(content, patterns[0].kind, at, exact)
         names = [prefix + content.names[i] for i in at.tolist()]
         known = stated(names, content.standings(patterns[0].kind)[at], remarks)
         return Answers.together([known.answering(np.concatenate(asked), inverse), Answers.of(lines)])

@@ -14,7 +14,7 @@ from typing import Final
 
 import attrs
 
-__all__ = ["NO_FAMILY", "Family", "Make", "families", "made_of"]
+__all__ = ["NO_FAMILY", "Family", "Make", "families", "made_of", "without"]
 
 
 class Make(enum.Enum):
@@ -82,7 +82,7 @@ def families(
     """Return the copies and parts of functions by the function's name, and the names of cold parts.
 
     Args:
-        names: those of code that can be probed, ascending; only those with a dot in them matter.
+        names: those of code, ascending; only those with a dot in them matter.
         indirect: the functions of several versions, whose versions are called `NAME.CPU`.
         known: all names.
     """
@@ -106,3 +106,13 @@ def families(
         for base in copies.keys() | parts.keys()
     }
     return found, frozenset(cold)
+
+
+def without(made: Mapping[str, Family], names: Container[str]) -> Mapping[str, Family]:
+    """Return families without the copies and parts of some names, and only those that have others."""
+
+    def others(members: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(member for member in members if member not in names)
+
+    left = {base: Family(others(family.copies), others(family.parts)) for base, family in made.items()}
+    return {base: family for base, family in left.items() if family != NO_FAMILY}

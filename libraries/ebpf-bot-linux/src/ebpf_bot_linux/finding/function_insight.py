@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ebpf_bot_core import Reason, Verdict
+from ebpf_bot_core import ProbeKind, Reason, Verdict
 from ebpf_bot_linux.finding.function_remarks import listed, remark_on, remarks_on
 from ebpf_bot_linux.finding.function_table import FunctionTable
 from ebpf_bot_linux.finding.inlining import Inlined
@@ -22,9 +22,11 @@ class FunctionInsight:
 
     otherwise = "; a static function may have been inlined everywhere, or left out"
 
-    def remarks(self, content: FunctionTable, rows: NDArray[np.intp], exact: NDArray[np.bool_]) -> Remarks:
+    def remarks(
+        self, content: FunctionTable, kind: ProbeKind, rows: NDArray[np.intp], exact: NDArray[np.bool_]
+    ) -> Remarks:
         """Return what is to be said of some functions, by their numbers among `rows`."""
-        remarks = remarks_on(content, rows)
+        remarks = remarks_on(content, kind, rows)
         for number in np.flatnonzero(exact & (content.standing[rows] == Standing.CODE)).tolist():
             inlined = content.inlining.of(content.names[rows[number]])
             if inlined is not None and inlined.places:

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ebpf_bot_core import Reason
+from ebpf_bot_core import ProbeKind, Reason
 from ebpf_bot_linux.finding.copies import NO_FAMILY, Family, Make, made_of
 from ebpf_bot_linux.finding.function_table import FunctionTable
 from ebpf_bot_linux.finding.standings import Remarks, Standing
@@ -21,7 +21,7 @@ _NAMED: Final = 4
 _SAME_CODE: Final = " are the same code: they fire together, and a hit does not tell which was called"
 
 
-def remarks_on(table: FunctionTable, rows: NDArray[np.intp]) -> Remarks:
+def remarks_on(table: FunctionTable, kind: ProbeKind, rows: NDArray[np.intp]) -> Remarks:
     """Return what is to be said of some rows, by their numbers among `rows`."""
     number = np.full(len(table.names), -1)
     code = np.flatnonzero(table.standing[rows] == Standing.CODE)
@@ -35,7 +35,33 @@ def remarks_on(table: FunctionTable, rows: NDArray[np.intp]) -> Remarks:
                 remarks.add(int(i), said, silence)
     for members, said in _shared_code(table, number):
         remarks.add_to_all(members, said)
+    _remark_on_unseen(remarks, table, kind, rows)
     return remarks
+
+
+def _remark_on_unseen(
+    remarks: Remarks, table: FunctionTable, kind: ProbeKind, rows: NDArray[np.intp]
+) -> None:
+    """Say of functions that are at several places at how many of these nothing is seen."""
+    number = dict(zip(rows.tolist(), range(len(rows)), strict=True))
+    standings = table.standings(kind)
+    for name in table.unseen_returns if kind is ProbeKind.URETPROBE else table.unseen_calls:
+        row = table.row(name) if name in table else -1
+        if row in number and standings[row] in (Standing.CODE, Standing.BEHIND):
+            for said, silence in _on_unseen(table, kind, name):
+                remarks.add(number[row], said, silence)
+
+
+def _on_unseen(table: FunctionTable, kind: ProbeKind, name: str) -> Iterator[tuple[str, Reason]]:
+    entries = table.entries(name)
+    if kind is ProbeKind.URETPROBE:
+        unseen = table.unseen_returns.get(name, 0)
+        seen = sum(not table.behind[at] for at in entries)
+    else:
+        unseen, seen = table.unseen_calls.get(name, 0), len(entries)
+    if unseen:
+        said = f"{unseen} of {unseen + seen} places cannot be probed: what runs there is not seen"
+        yield said, Reason.UNSUPPORTED_INSTRUCTION
 
 
 def remark_on(table: FunctionTable, name: str) -> tuple[Reason, str] | None:
@@ -55,7 +81,10 @@ def remark_on(table: FunctionTable, name: str) -> tuple[Reason, str] | None:
     else:
         said = f"inlined into its callers but for {listed(family.parts)}, where it is probed"
         said = said if shared else f"{said}: a hit proves that it ran"
-    return Reason.INLINED if family.parts else Reason.NOT_EXAMINED, "; ".join([said, *parts, *shared])
+    unseen = list(_on_unseen(table, ProbeKind.UPROBE, name))
+    silence = [Reason.INLINED] if family.parts else [reason for _, reason in unseen]
+    said = "; ".join([said, *parts, *shared, *(what for what, _ in unseen)])
+    return (silence or [Reason.NOT_EXAMINED])[0], said
 
 
 def listed(names: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from typing import Final
 
 import attrs
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from ebpf_bot_core import ProbeKind
 from ebpf_bot_linux.finding.chosen_sites import SiteChooser
-from ebpf_bot_linux.finding.copies import Family, families
+from ebpf_bot_linux.finding.copies import Family, families, without
 from ebpf_bot_linux.finding.elf import Segment, file_offsets
 from ebpf_bot_linux.finding.inlining import Inlining
 from ebpf_bot_linux.finding.standings import Standing
@@ -20,6 +21,10 @@ from ebpf_bot_linux.finding.symbols import STT_FUNC, STT_GNU_IFUNC, Symbols
 
 __all__ = ["EntryRules", "FunctionTable", "Stripped"]
 
+
+_HOPELESS: Final = (Standing.HARMED, Standing.BLIND)
+_WHOLE: Final = (*_HOPELESS, Standing.BEHIND, Standing.CODE)
+"""Code of a function."""
 
 Judge = Callable[[NDArray[np.uint64]], NDArray[np.bool_]]
 """Says something of ascending file offsets, each."""
@@ -67,6 +72,9 @@ class FunctionTable:
         chooser: says where a function that can be probed at its entry is best probed.
         unnameable: how many functions have a name that no probe name can spell.
         families: by the name of a function that may have no symbol itself, what the compiler has made of it.
+        unseen_calls: by name, at how many of its places and those of its copies uprobes cannot be. Of those that have
+            others as well: with 0 hits they may have been called all the same.
+        unseen_returns: likewise for what can only be placed at entries.
         inlining: tells where functions were inlined.
         stripped: what is missing, where only the names of what is exported are there; else None.
     """
@@ -80,6 +88,8 @@ class FunctionTable:
     chooser: SiteChooser
     unnameable: int
     families: Mapping[str, Family]
+    unseen_calls: Mapping[str, int]
+    unseen_returns: Mapping[str, int]
     inlining: Inlining
     stripped: Stripped | None
 
@@ -129,11 +139,13 @@ class FunctionTable:
         standing = np.zeros(len(order), np.uint8)
         np.maximum.at(standing, name, kind)
         made, cold = _made(names, standing)
-        kind[(kind == Standing.CODE) & cold[name]] = Standing.SPLIT
-        standing[cold & (standing == Standing.CODE)] = Standing.SPLIT
+        kind[np.isin(kind, _WHOLE) & cold[name]] = Standing.SPLIT
+        standing[cold & np.isin(standing, _WHOLE)] = Standing.SPLIT
         entry_kind[kind == Standing.SPLIT] = Standing.SPLIT
         entry_standing = np.zeros(len(order), np.uint8)
         np.maximum.at(entry_standing, name, entry_kind)
+        unseen = [_unseen(names, name, offset, np.isin(each, _HOPELESS), made) for each in (kind, entry_kind)]
+        made = without(made, {names[i] for i in np.flatnonzero(np.isin(standing, _HOPELESS)).tolist()})
         good = np.flatnonzero((kind == Standing.CODE) | (kind == Standing.BEHIND))
         owner, kept = _each_once(name[good], offset[good])
         counts = np.bincount(owner, minlength=len(order))
@@ -150,6 +162,8 @@ class FunctionTable:
             chooser=chooser,
             unnameable=symbols.unnameable,
             families=_with_aliases(made, names, owner, offset[good][kept]),
+            unseen_calls=unseen[0],
+            unseen_returns=unseen[1],
             inlining=inlining,
             stripped=stripped,
         )
@@ -245,7 +259,7 @@ def _made(
 ) -> tuple[Mapping[str, Family], NDArray[np.bool_]]:
     """Return what the compiler has made of functions, and which of the names are those of cold parts."""
     dotted = [i for i, name in enumerate(names) if "." in name]
-    functions = {names[i]: i for i in dotted if standing[i] == Standing.CODE}
+    functions = {names[i]: i for i in dotted if standing[i] in _WHOLE}
     if not functions:
         return {}, np.zeros(len(names), np.bool_)
     indirect = {names[i] for i in np.flatnonzero(standing == Standing.RESOLVER).tolist()}
@@ -253,6 +267,23 @@ def _made(
     is_cold = np.zeros(len(names), np.bool_)
     is_cold[[functions[name] for name in cold]] = True
     return made, is_cold
+
+
+def _unseen(
+    names: Sequence[str],
+    name: NDArray[np.intp],
+    offset: NDArray[np.uint64],
+    hopeless: NDArray[np.bool_],
+    made: Mapping[str, Family],
+) -> Mapping[str, int]:
+    """Return by name at how many places of a function and its copies nothing can be; only those with such places."""
+    owner, _ = _each_once(name[hopeless], offset[hopeless])
+    rows, counts = np.unique(owner, return_counts=True)
+    own = {names[row]: count for row, count in zip(rows.tolist(), counts.tolist(), strict=True)}
+    if not own:
+        return own
+    of_copies = {base: sum(own.get(copy, 0) for copy in family.copies) for base, family in made.items()}
+    return own | {base: count + own.get(base, 0) for base, count in of_copies.items() if count}
 
 
 def _with_aliases(

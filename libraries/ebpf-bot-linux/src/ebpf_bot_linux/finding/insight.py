@@ -58,10 +58,13 @@ class Insight(Protocol[T_contra]):
 
     otherwise: str
 
-    def remarks(self, content: T_contra, rows: NDArray[np.intp], exact: NDArray[np.bool_], /) -> Remarks:
+    def remarks(
+        self, content: T_contra, kind: ProbeKind, rows: NDArray[np.intp], exact: NDArray[np.bool_], /
+    ) -> Remarks:
         """Return what is to be said of some rows, each given once, by their numbers among `rows`.
 
         Args:
+            kind: of the probes.
             exact: shape (len(rows),), which were asked for by their very names, so that a longer look is worth it.
         """
         ...
@@ -76,7 +79,9 @@ class NoInsight:
 
     otherwise = ""
 
-    def remarks(self, _content: object, _rows: NDArray[np.intp], _exact: NDArray[np.bool_]) -> Remarks:
+    def remarks(
+        self, _content: object, _kind: ProbeKind, _rows: NDArray[np.intp], _exact: NDArray[np.bool_]
+    ) -> Remarks:
         """Return nothing."""
         return Remarks()
 

@@ -138,11 +138,13 @@ def stated(probes: Sequence[str], standing: NDArray[np.uint8], remarks: Remarks)
     """Return for each of some probes, as if the pattern 0 had named it, what its `Standing` means.
 
     Args:
-        remarks: what else is to be said of those of `CODE`.
+        remarks: what else is to be said of those that can be probed.
     """
     reason = _REASON[standing]
     details = {row: _DETAIL[standing[row]] for row in np.flatnonzero(standing != Standing.CODE).tolist()}
     for row, silence in remarks.silence.items():
         reason[row] = silence
+    for row, said in remarks.details.items():
+        details[row] = f"{details[row]}; {said}" if row in details else said
     asked = np.zeros(len(probes), np.intp)
-    return Answers(asked, probes, _VERDICT[standing], reason, details | remarks.details)
+    return Answers(asked, probes, _VERDICT[standing], reason, details)
