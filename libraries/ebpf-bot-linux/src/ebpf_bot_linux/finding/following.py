@@ -14,7 +14,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from ebpf_bot_libbpf.finding.decoding import Instruction, decoded
+from ebpf_bot_linux.finding.decoding import Instruction, decoded
 
 __all__ = ["Followed"]
 
