@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from ebpf_bot_core import Evidence, Mode, ProbePattern, ProbeTable, Scope, Verdict
+from ebpf_bot_core import BackendError, Evidence, Mode, ProbePattern, ProbeTable, Scope, Verdict
 from ebpf_bot_linux.counting import CountSource
 from ebpf_bot_linux.features import Features
 from ebpf_bot_linux.injection import LinuxInjection
@@ -68,13 +68,25 @@ class Bench:
     injector: LinuxInjector
     receiver: LinuxReceiver
 
+    @property
+    def features(self) -> Features:
+        """In which of the better ways it attaches."""
+        return self.injector._features or Features.here()
+
+    def points(self, *probes: str) -> list[Point]:
+        """Return where probes are that can be placed, by their canonical names."""
+        placed = self.injector._finder.points(probes)
+        points = [point for point in placed if not isinstance(point, BackendError)]
+        assert len(points) == len(probes), placed
+        return points
+
     @contextmanager
     def open(
-        self, *patterns: str, scope: Scope = Scope.COMMAND, keep: bool = True
+        self, *patterns: str, scope: Scope = Scope.COMMAND, mode: Mode = Mode.COUNT, keep: bool = True
     ) -> Iterator[tuple[LinuxInjection, Evidence]]:
         """Find probes and open an injection on them; nothing is attached yet."""
         found = self.injector.find([ProbePattern.parse(pattern) for pattern in patterns])
-        with self.injector.open(found.probes, scope=scope, mode=Mode.COUNT, keep=keep) as injection:
+        with self.injector.open(found.probes, scope=scope, mode=mode, keep=keep) as injection:
             yield injection, found
 
     @contextmanager
@@ -122,9 +134,11 @@ class Bench:
         return usage
 
     @contextmanager
-    def trial(self, *patterns: str, scope: Scope = Scope.COMMAND, keep: bool = True) -> Iterator[Trial]:
+    def trial(
+        self, *patterns: str, scope: Scope = Scope.COMMAND, mode: Mode = Mode.COUNT, keep: bool = True
+    ) -> Iterator[Trial]:
         """Find probes and attach all that can be."""
-        with self.open(*patterns, scope=scope, keep=keep) as (injection, found):
+        with self.open(*patterns, scope=scope, mode=mode, keep=keep) as (injection, found):
             rows = np.flatnonzero(found.columns["verdict"] == Verdict.PENDING)
             assert len(rows), [(row.probe, row.detail) for row in found]
             yield Trial(injection, self.receiver, rows, injection.attach(rows))

@@ -1,21 +1,18 @@
-"""What the tests of every probe kind share: one program that does each thing a known number of times.
+"""One program that does each thing a known number of times, for the tests of every probe kind.
 
-They run on this machine's kernel and, by `make test-kernels`, on others in an emulator, where compiling takes seconds:
-so there is one program, built once.
+They run on this machine's kernel and on others in an emulator, where compiling takes seconds: so there is one program, built
+once for all of them.
 """
 
 from __future__ import annotations
 
-import re
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
-import pytest
-from ebpf_bot_linux.features import Features
-from ebpf_bot_linux.privileges import Privileges
+__all__ = ["build_target"]
 
-TARGET = r"""
+_SOURCE: Final = r"""
     #define _GNU_SOURCE
     #define _SDT_HAS_SEMAPHORES 1
     #include <pthread.h>
@@ -84,50 +81,14 @@ TARGET = r"""
 """
 
 
-@pytest.fixture(scope="session")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`day N` does each thing N times and once more in a child; `pages N`, `sleep N`, `spin MILLISECONDS`.
+def build_target(folder: Path) -> Path:
+    """Build the program in a folder, and return it.
 
-    `storm THREADS` makes rounds of six system calls until its input ends, and says how many rounds.
+    `day N` does each thing N times and once more in a child; `pages N`, `sleep N`, `spin MILLISECONDS`; `storm THREADS` makes
+    rounds of six system calls until its input ends, and says how many rounds.
     """
-    directory = tmp_path_factory.mktemp("target")
-    (directory / "target.c").write_text(TARGET)
+    (folder / "target.c").write_text(_SOURCE, encoding="utf-8")
     subprocess.run(
-        ["gcc", "-O1", "-pthread", "target.c", "-o", "target"], cwd=directory, check=True, timeout=120
+        ["gcc", "-O1", "-pthread", "target.c", "-o", "target"], cwd=folder, check=True, timeout=120
     )
-    return directory / "target"
-
-
-@pytest.fixture(scope="session")
-def lacking() -> dict[str, str]:
-    """{kind: reason} of those that this kernel cannot have, told by other means than the plugin's: its own symbols."""
-    symbols = set(re.findall(r" [tT] (register_kprobe|register_fprobe)$", _symbols(), re.MULTILINE))
-    lacks = {} if symbols else {"kprobe": "kernel-config", "kretprobe": "kernel-config"}
-    if not Path("/sys/kernel/btf/vmlinux").exists():
-        return lacks | {"fentry": "no-btf", "fexit": "no-btf"}
-    if Privileges.here().lockdown in ("integrity", "confidentiality"):
-        return lacks | {"fentry": "lockdown", "fexit": "lockdown"}
-    return lacks
-
-
-def _symbols() -> str:
-    return Path("/proc/kallsyms").read_text()
-
-
-@pytest.fixture(params=["best", "without"])
-def either(request: pytest.FixtureRequest, bench_with):
-    """A bench with the best ways that this kernel has, and one that is told to do without them all."""
-    if request.param == "best":
-        return bench_with(Features.here())
-    return bench_with(Features(uprobe_multi=False, kprobe_multi=False, raw_cookies=False))
-
-
-@pytest.fixture
-def shows(record_property: Callable[[str, object], None]) -> Callable[[str, str], None]:
-    """Note what a test has shown of some kinds, for the table that `make test-kernels` prints."""
-
-    def note(kinds: str, result: str) -> None:
-        for kind in kinds.split(", "):
-            record_property("shows", f"{kind}: {result}")
-
-    return note
+    return folder / "target"
