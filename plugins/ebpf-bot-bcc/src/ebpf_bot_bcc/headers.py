@@ -48,11 +48,11 @@ def headers(declare: Callable[[Path], None], modules: Path = _MODULES) -> Header
         BackendError: it has none, and no BTF.
     """
     told = os.environ.get("BCC_KERNEL_SOURCE")
-    if told and _is_of_this_kernel(Path(told)):
+    if told and _is_of_this_kernel(Path(told)) and _is_enough(Path(told)):
         return Headers(Path(told), made=False)
-    if _is_of_this_kernel(modules / platform.release() / "build") or (
-        _IN_KERNEL.exists() and not BTF.exists()
-    ):
+    build, source = (modules / platform.release() / name for name in ("build", "source"))
+    installed = _is_of_this_kernel(build) and _is_enough(source if source.is_dir() else build)
+    if installed or (_IN_KERNEL.exists() and not BTF.exists()):
         return Headers(None, made=False)
     return Headers(shim(declare), made=True)
 
@@ -65,3 +65,8 @@ def _is_of_this_kernel(folder: Path) -> bool:
         return False
     found = _RELEASE.search(generated)
     return found is not None and found[1] == platform.release()
+
+
+def _is_enough(folder: Path) -> bool:
+    """Whether BCC takes a folder: Debian has half of its headers in another, which is for `source` to lead to."""
+    return (folder / "include" / "linux" / "kconfig.h").is_file()
