@@ -25,6 +25,7 @@ done
 [ -e /usr/include/bpf/bpf_helpers.h ] || missing+=(libbpf-dev)
 [ -e /usr/include/stdio.h ] || missing+=(libc6-dev)
 compgen -G "/usr/include/*/sys/sdt.h" >/dev/null || [ -e /usr/include/sys/sdt.h ] || missing+=(systemtap-sdt-dev)
+[ -e /usr/lib/python3/dist-packages/bcc/libbcc.py ] || missing+=(python3-bpfcc) # the BCC backend
 python3 -m ensurepip --version >/dev/null 2>&1 || missing+=(python3-venv)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
