@@ -15,7 +15,10 @@ _PREFIXES: Final = (
     ("kprobe__", "kprobe:"),
     ("kretfunc__vmlinux__", "fexit:"),  # KRETFUNC_PROBE(event, ...)
     ("kfunc__vmlinux__", "fentry:"),  # KFUNC_PROBE(event, ...)
+    ("kretfunc__", "fexit:"),  # likewise before BCC 0.27
+    ("kfunc__", "fentry:"),
 )
+_OF_FUNCTIONS: Final = ("kprobe:", "kretprobe:", "fentry:", "fexit:")
 _SYSCALL: Final = re.compile(r"(?:sys|__x64_sys|__ia32_compat_sys|__x32_compat_sys|__arm64_sys)_(\w+)")
 """However the author's kernel called the function of a syscall."""
 _HERE: Final = {"x86_64": "__x64_sys_", "aarch64": "__arm64_sys_"}
@@ -26,7 +29,9 @@ def probe_of(function: str) -> str:
     for prefix, kind in _PREFIXES:
         if function.startswith(prefix):
             rest = function.removeprefix(prefix)
-            return kind + (rest.replace("__", ":", 1) if kind == "tracepoint:" else _of_this_machine(rest))
+            if kind == "tracepoint:":
+                return kind + rest.replace("__", ":", 1)
+            return kind + (_of_this_machine(rest) if kind in _OF_FUNCTIONS else rest)
     return ""
 
 
