@@ -36,3 +36,7 @@ class BccOptions:
     attach: Mapping[str, Any] = attrs.field(factory=dict, converter=_patterns)
     cflags: tuple[str, ...] = ()
     module: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        if not self.source and (self.attach or self.cflags):
+            raise ValueError("`attach` and `cflags` are for a `source`, and there is none")
