@@ -52,7 +52,7 @@ def test_where_there_is_none_the_packages_that_bring_it_are_named(nowhere):
 
 
 def test_a_folder_without_it_is_named(nowhere, tmp_path):
-    with pytest.raises(BackendError, match="BCC's Python module is not in /opt/none$"):
+    with pytest.raises(BackendError, match=r"BCC's Python module is not in /opt/none$"):
         find_bcc("/opt/none")
 
 
