@@ -35,12 +35,13 @@ _HOME = {
     "doctor": ("diagnose_host", "diagnose_programs"),
     "features": ("Features",),
     "injector": ("LinuxInjector",),
-    "kernel": ("perf_events", "syscalls"),
     "kernel.abi": ("AttachType", "ProgramType"),
     "kernel.kernel_error": ("KernelError",),
     "kernel.loaded": ("LoadedObject", "Loader", "Variable"),
     "kernel.assets": ("Asset",),
+    "kernel.perf_events": ("perf_events",),
     "kernel.programs": ("Programs",),
+    "kernel.syscalls": ("syscalls",),
     "kernel.variables": ("Variables",),
     "options": ("StreamOptions",),
     "points": ("Point",),
@@ -83,7 +84,7 @@ def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = importlib.import_module(f"{__name__}.{_MODULE_OF[name]}")
-    value = getattr(module, name)
+    value = getattr(module, name, module)  # some names are modules themselves
     globals()[name] = value
     return value
 
