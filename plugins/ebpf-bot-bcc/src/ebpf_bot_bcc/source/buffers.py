@@ -9,6 +9,7 @@ record is read after the position that announces it rests on the order that x86 
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 from typing import Final, Protocol
@@ -31,6 +32,8 @@ _SAMPLE: Final = 9  # PERF_RECORD_SAMPLE
 _DATA_HEAD: Final = 1024  # in struct perf_event_mmap_page
 _DATA_TAIL: Final = 1032
 _LOST_COUNT: Final = 16
+_FEW: Final = 16
+"""Records in which the end of a run is looked for at first."""
 _RAW: Final = 36
 """Where in a sample of `perf_events.open_output` the written bytes are."""
 
@@ -43,7 +46,7 @@ class Taken:
         head: shape (n,), `time` (ns by CLOCK_BOOTTIME), `pid`, `tid` and `cpu` of each record; None where the buffer
             does not tell.
         bodies: shape (n, bytes), what was written.
-        lost: records that found no room, or are shorter than was declared.
+        lost: records that found no room, or are not as long as was declared.
     """
 
     head: NDArray[np.void] | None
@@ -69,15 +72,22 @@ class RingBuffer:
     Args:
         map_fd: the map; it may be closed afterwards.
         size: bytes of its data.
-        body: bytes of the struct.
+        body: bytes of the struct; 0 where it is not known, and records are only counted.
+
+    Raises:
+        KernelError: it cannot be mapped; none of it is left mapped.
     """
 
     def __init__(self, map_fd: int, size: int, body: int) -> None:
         page = mmap.PAGESIZE
         self._mask = size - 1
         self._body = body
-        self._ours = mmap.mmap(map_fd, page)
-        self._theirs = mmap.mmap(map_fd, page + 2 * size, prot=mmap.PROT_READ, offset=page)
+        self._ours = _mapped(map_fd, page)
+        try:
+            self._theirs = _mapped(map_fd, page + 2 * size, prot=mmap.PROT_READ, offset=page)
+        except KernelError:
+            self._ours.close()
+            raise
 
     def take(self) -> Taken:
         """Return what has been written since the last call, and give its place back."""
@@ -92,7 +102,7 @@ class RingBuffer:
             stride = _HEADER + -(-(length & _LENGTH) // 8) * 8
             run = _run(data[start:], (end - begin) // stride, stride, 0xFFFF_FFFF)
             if not length & _DISCARDED:
-                if length & _LENGTH >= self._body:
+                if not self._body or length & _LENGTH == self._body:
                     bodies.append(run[:, _HEADER : _HEADER + self._body].copy())
                 else:
                     lost += len(run)
@@ -111,7 +121,7 @@ class PerfBuffer:
 
     Args:
         map_fd: a map of type PERF_EVENT_ARRAY; it may be closed afterwards.
-        body: bytes of the struct.
+        body: as for `RingBuffer`. The kernel rounds lengths up, so that a record may pass for one that is a little longer.
 
     Raises:
         KernelError: the buffers cannot be opened; none is left open.
@@ -129,6 +139,7 @@ class PerfBuffer:
 
     def __init__(self, map_fd: int, body: int) -> None:
         self._body = body
+        self._size = -(-(_RAW + body) // 8) * 8 if body else 0
         self._events: list[int] = []
         # The kernel takes the buffers out of the map when the descriptor is closed by which they came there.
         self._map = os.dup(map_fd)
@@ -136,9 +147,9 @@ class PerfBuffer:
         try:
             for cpu in perf_events.online_cpus():
                 self._events.append(perf_events.open_output(cpu))
-                self._memories.append(mmap.mmap(self._events[-1], (1 + _PAGES) * mmap.PAGESIZE))
+                self._memories.append(_mapped(self._events[-1], (1 + _PAGES) * mmap.PAGESIZE))
                 syscalls.update_element(map_fd, self._events[-1].to_bytes(4, "little"), cpu)
-        except (KernelError, OSError):
+        except BaseException:
             self.close()
             raise
 
@@ -153,7 +164,7 @@ class PerfBuffer:
                 run = _run(data[at:], (len(data) - at) // size, size, 0xFFFF_0000_FFFF_FFFF)
                 if kind == _LOST:
                     lost += int(np.ascontiguousarray(run[:, _LOST_COUNT : _LOST_COUNT + 8]).view("<u8").sum())
-                elif kind == _SAMPLE and size >= _RAW + self._body:
+                elif kind == _SAMPLE and size == (self._size or size):
                     heads.append(np.ascontiguousarray(run[:, :_RAW]).view(self.HEAD)[:, 0])
                     bodies.append(run[:, _RAW : _RAW + self._body])
                 elif kind == _SAMPLE:
@@ -188,13 +199,26 @@ class PerfBuffer:
 def _run(data: NDArray[np.uint8], most: int, stride: int, mask: int) -> NDArray[np.uint8]:
     """Return as many records as begin with the same bytes under a mask, at most so many, shape (n, stride)."""
     records = data[: most * stride].reshape(most, stride)
-    begins = np.ascontiguousarray(records[:, :_HEADER]).view(np.uint64)[:, 0] & np.uint64(mask)
-    other = np.flatnonzero(begins != begins[0])
-    return records[: other[0]] if len(other) else records
+    looked = _FEW
+    while True:  # so that what a short run takes does not depend on all that is behind it
+        begins = np.ascontiguousarray(records[:looked, :_HEADER]).view(np.uint64)[:, 0] & np.uint64(mask)
+        other = np.flatnonzero(begins != begins[0])
+        if len(other):
+            return records[: other[0]]
+        if looked >= most:
+            return records
+        looked *= 4
 
 
 def _joined(bodies: list[NDArray[np.uint8]], size: int) -> NDArray[np.uint8]:
     return np.concatenate(bodies) if bodies else np.zeros((0, size), np.uint8)
+
+
+def _mapped(descriptor: int, size: int, **how: int) -> mmap.mmap:
+    try:
+        return mmap.mmap(descriptor, size, **how)
+    except OSError as error:  # without CAP_IPC_LOCK there is a bound: kernel.perf_event_mlock_kb
+        raise KernelError("map a buffer", error.errno or errno.EPERM) from error
 
 
 def _position(memory: mmap.mmap, offset: int) -> int:
