@@ -34,13 +34,13 @@ def nowhere(monkeypatch, tmp_path):
 
 
 def test_it_is_found_in_the_folder_that_is_given(package):
-    folder = package("here", "libbcc", "table")
+    folder = package("here", "libbcc", "version")
     assert find_bcc(str(folder)) == folder
 
 
 def test_it_is_found_where_distributions_have_it(package, monkeypatch, tmp_path):
     package("python3.9", "unrelated")
-    folder = package("python3.10", "libbcc", "table")
+    folder = package("python3.10", "libbcc", "version")
     monkeypatch.setattr(bcc_module, "_FOLDERS", (f"{tmp_path}/python2", f"{tmp_path}/python3.*"))
     assert find_bcc() == folder
 
@@ -57,7 +57,7 @@ def test_a_folder_without_it_is_named(nowhere, tmp_path):
 
 
 def test_another_project_in_the_folder_is_not_taken_for_it(nowhere, package):
-    folder = package("here", "client", "table")
+    folder = package("here", "client", "version")
     with pytest.raises(BackendError, match=rf"{folder}/bcc is not BCC but another project") as error:
         find_bcc(str(folder))
     assert "PyPI's bcc is unrelated" in error.value.hint
@@ -77,11 +77,11 @@ def test_one_module_of_that_name_is_another_project_too(nowhere, tmp_path):
 
 
 def test_bcc_itself_in_the_environment_is_no_other_project(nowhere, package):
-    package("environment", "libbcc", "table")
+    package("environment", "libbcc", "version")
     assert other_bcc() == ""
 
 
 def test_looking_for_it_imports_nothing(nowhere, package):
-    package("environment", "libbcc", "table")
+    package("environment", "libbcc", "version")
     other_bcc()
     assert "bcc" not in sys.modules

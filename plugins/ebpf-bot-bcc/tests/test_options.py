@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 from ebpf_bot_bcc.options import BccOptions
 
-from ebpf_bot_core import PlanError
-from ebpf_bot_core.structure import structure
+from ebpf_bot_core import PlanError, Plugins
 
 
 def read(**table):
-    return structure(table, BccOptions, where="stages.injector")
+    """As a plan's table for the injector is read."""
+    return attrs.evolve(Plugins().get("injector", "bcc"), factory=lambda options: options).build(table)
 
 
 def test_nothing_is_needed():
@@ -48,5 +49,5 @@ def test_what_is_wrong_is_said_in_one_line(wrong, said):
     with pytest.raises(PlanError) as error:
         read(**wrong)
     assert said in error.value.message
-    assert error.value.message.startswith("stages.injector: ")
+    assert error.value.message.startswith("bcc: ")
     assert "\n" not in error.value.message

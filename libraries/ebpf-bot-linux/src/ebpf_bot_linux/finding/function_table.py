@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Final
 
 import attrs
 import numpy as np
@@ -13,18 +12,15 @@ from numpy.typing import NDArray
 
 from ebpf_bot_core import ProbeKind
 from ebpf_bot_linux.finding.chosen_sites import SiteChooser
-from ebpf_bot_linux.finding.copies import Family, families, without
+from ebpf_bot_linux.finding.copies import Family, without
 from ebpf_bot_linux.finding.elf import Segment, file_offsets
 from ebpf_bot_linux.finding.inlining import Inlining
-from ebpf_bot_linux.finding.standings import Standing
+from ebpf_bot_linux.finding.made_families import made_families, with_aliases
+from ebpf_bot_linux.finding.standings import HOPELESS, WHOLE, Standing
 from ebpf_bot_linux.finding.symbols import STT_FUNC, STT_GNU_IFUNC, Symbols
 
 __all__ = ["EntryRules", "FunctionTable", "Stripped"]
 
-
-_HOPELESS: Final = (Standing.HARMED, Standing.BLIND)
-_WHOLE: Final = (*_HOPELESS, Standing.BEHIND, Standing.CODE)
-"""Code of a function."""
 
 Judge = Callable[[NDArray[np.uint64]], NDArray[np.bool_]]
 """Says something of ascending file offsets, each."""
@@ -138,14 +134,14 @@ class FunctionTable:
 
         standing = np.zeros(len(order), np.uint8)
         np.maximum.at(standing, name, kind)
-        made, cold = _made(names, standing)
-        kind[np.isin(kind, _WHOLE) & cold[name]] = Standing.SPLIT
-        standing[cold & np.isin(standing, _WHOLE)] = Standing.SPLIT
+        made, cold = made_families(names, standing)
+        kind[np.isin(kind, WHOLE) & cold[name]] = Standing.SPLIT
+        standing[cold & np.isin(standing, WHOLE)] = Standing.SPLIT
         entry_kind[kind == Standing.SPLIT] = Standing.SPLIT
         entry_standing = np.zeros(len(order), np.uint8)
         np.maximum.at(entry_standing, name, entry_kind)
-        unseen = [_unseen(names, name, offset, np.isin(each, _HOPELESS), made) for each in (kind, entry_kind)]
-        made = without(made, {names[i] for i in np.flatnonzero(np.isin(standing, _HOPELESS)).tolist()})
+        unseen = [_unseen(names, name, offset, np.isin(each, HOPELESS), made) for each in (kind, entry_kind)]
+        made = without(made, {names[i] for i in np.flatnonzero(np.isin(standing, HOPELESS)).tolist()})
         good = np.flatnonzero((kind == Standing.CODE) | (kind == Standing.BEHIND))
         owner, kept = _each_once(name[good], offset[good])
         counts = np.bincount(owner, minlength=len(order))
@@ -161,7 +157,7 @@ class FunctionTable:
             behind=behind[good][kept],
             chooser=chooser,
             unnameable=symbols.unnameable,
-            families=_with_aliases(made, names, owner, offset[good][kept]),
+            families=with_aliases(made, names, owner, offset[good][kept]),
             unseen_calls=unseen[0],
             unseen_returns=unseen[1],
             inlining=inlining,
@@ -254,21 +250,6 @@ class FunctionTable:
         return int((self.standing >= Standing.ASTRAY).sum())
 
 
-def _made(
-    names: Sequence[str], standing: NDArray[np.uint8]
-) -> tuple[Mapping[str, Family], NDArray[np.bool_]]:
-    """Return what the compiler has made of functions, and which of the names are those of cold parts."""
-    dotted = [i for i, name in enumerate(names) if "." in name]
-    functions = {names[i]: i for i in dotted if standing[i] in _WHOLE}
-    if not functions:
-        return {}, np.zeros(len(names), np.bool_)
-    indirect = {names[i] for i in np.flatnonzero(standing == Standing.RESOLVER).tolist()}
-    made, cold = families(functions, indirect, frozenset(names))
-    is_cold = np.zeros(len(names), np.bool_)
-    is_cold[[functions[name] for name in cold]] = True
-    return made, is_cold
-
-
 def _unseen(
     names: Sequence[str],
     name: NDArray[np.intp],
@@ -284,26 +265,6 @@ def _unseen(
         return own
     of_copies = {base: sum(own.get(copy, 0) for copy in family.copies) for base, family in made.items()}
     return own | {base: count + own.get(base, 0) for base, count in of_copies.items() if count}
-
-
-def _with_aliases(
-    made: Mapping[str, Family], names: Sequence[str], owner: NDArray[np.intp], offsets: NDArray[np.uint64]
-) -> Mapping[str, Family]:
-    """Return the families also by the other names of their functions: what is at one place has the same copies."""
-    if not made:
-        return made
-    order = np.argsort(offsets, kind="stable")
-    places = offsets[order]
-    known = np.array([name in made for name in names], np.bool_)
-    whole = dict(made)
-    for at in np.flatnonzero(known[owner]).tolist():
-        start, end = (
-            np.searchsorted(places, offsets[at], "left"),
-            np.searchsorted(places, offsets[at], "right"),
-        )
-        for alias in owner[order[start:end]].tolist():
-            whole.setdefault(names[alias], made[names[owner[at]]])
-    return whole
 
 
 def _each_once(

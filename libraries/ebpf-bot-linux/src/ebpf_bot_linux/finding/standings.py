@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ebpf_bot_core import Reason, Verdict
 from ebpf_bot_linux.finding.answers import Answers
 
-__all__ = ["Remarks", "Standing", "stated"]
+__all__ = ["HOPELESS", "WHOLE", "Remarks", "Standing", "stated"]
 
 
 class Standing(enum.IntEnum):
@@ -42,6 +42,10 @@ class Standing(enum.IntEnum):
     RESOLVER = 10
     """A GNU_IFUNC: the function at its address only chooses an implementation, when the file is linked."""
 
+
+HOPELESS: Final = (Standing.HARMED, Standing.BLIND)
+WHOLE: Final = (*HOPELESS, Standing.BEHIND, Standing.CODE)
+"""Code of a function."""
 
 _MEANING: Final = {
     Standing.DATA: (
