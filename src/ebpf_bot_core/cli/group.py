@@ -17,9 +17,9 @@ from ebpf_bot_core.errors import BackendError, EbpfBotError
 __all__ = ["execute"]
 
 FAILED = 2
+"""Exit status of bad usage, a bad plan or an environment that cannot serve."""
 LOG_LINES = 40
 """How much of a log is shown."""
-"""Exit status of bad usage, a bad plan or an environment that cannot serve."""
 
 
 class _Group(click.Group):
