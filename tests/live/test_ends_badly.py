@@ -18,6 +18,8 @@ from tests.live.conftest import ENVIRONMENT, MARK
 pytestmark = pytest.mark.live
 
 KILLS = 50
+SLEEPING = ("35", "230")
+"""nanosleep, clock_nanosleep of x86-64."""
 LINK_ID = re.compile(r"^link_id:\s*(\d+)", re.MULTILINE)
 
 
@@ -29,11 +31,15 @@ def links() -> set[int]:
 def held_by_others() -> set[int]:
     """The ids of the links that are held by processes that these tests have not started."""
     held = set()
-    for fd in Path("/proc").glob("[0-9]*/fd/*"):
+    for process in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):  # gone meanwhile
-            process = fd.parent.parent
-            if str(fd.readlink()) == "anon_inode:bpf_link" and not started_here(process):
-                held.update(map(int, LINK_ID.findall((process / "fdinfo" / fd.name).read_text())))
+            for fd in os.listdir(f"/proc/{process}/fd"):
+                with contextlib.suppress(OSError):
+                    link = os.readlink(f"/proc/{process}/fd/{fd}")
+                    if link == "anon_inode:bpf_link" and not started_here(Path("/proc", process)):
+                        held.update(
+                            map(int, LINK_ID.findall(Path(f"/proc/{process}/fdinfo/{fd}").read_text()))
+                        )
     return held
 
 
@@ -69,10 +75,13 @@ def start(cwd, *arguments):
     )
 
 
-def covers_a_command(process: subprocess.Popen[str]) -> bool:
-    """Whether the run has got as far as starting what it covers."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return any(Path(f"/proc/{child}/comm").read_text() == "workload\n" for child in children)
+def has_worked(process: subprocess.Popen[str]) -> bool:
+    """Whether what a run covers has made its calls, and sleeps."""
+    for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+        with contextlib.suppress(OSError):  # gone meanwhile
+            if Path(f"/proc/{child}/comm").read_text() == "workload\n":
+                return Path(f"/proc/{child}/syscall").read_text().split()[0] in SLEEPING
+    return False
 
 
 def eventually(condition, seconds=10.0) -> bool:
@@ -88,9 +97,8 @@ def eventually(condition, seconds=10.0) -> bool:
 def test_a_signal_ends_command_and_run_with_a_whole_report(tmp_path, workload, bot, number):
     before = links()
     process = start(tmp_path, "--expect", f"uprobe:{workload}:f????", "--", workload, "w", "s60")
-    assert eventually(lambda: covers_a_command(process)), "never started"
+    assert eventually(lambda: has_worked(process), 60), "never started, or never slept"
     assert links() - before
-    time.sleep(0.3)
     process.send_signal(number)
     try:
         out, err = process.communicate(timeout=30)
