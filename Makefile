@@ -62,7 +62,7 @@ bench-peers: setup ## Compare with bpftrace, bcc, perf and strace; about five mi
 	@scripts/install_benchmark_peers.sh
 	@$(BIN)/python -m benchmarks.comparison
 
-agreement: setup ## Hold what is seen of real C programs against what gcc --coverage counts.
+agreement: setup ## Hold what is seen of real C programs against what gcc --coverage counts; writes docs/agreement.md.
 	@$(BIN)/python -m agreement
 
 objects: setup ## Rebuild the eBPF objects from their sources.

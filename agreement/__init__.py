@@ -2,6 +2,6 @@
 
 `make agreement` fetches the programs' sources (`sources`), builds each of them (`building`), runs its workload under
 ebpf-bot (`covering`), reads what the program itself counted (`gcov`) and which functions are in the binary at all
-(`functions`), compares the two (`comparing`) and writes the tables (`tables`). Which programs, and what is known of
-them, stands in `programs.toml`.
+(`functions`), runs it once more in valgrind (`calling`), compares (`comparing`) and writes the tables (`tables`) into
+the page (`page`). Which programs, and what is known of them, stands in `programs.toml`.
 """

@@ -1,7 +1,7 @@
 """Compare what ebpf-bot sees with what gcc --coverage counts, on real C programs; status 1 where they disagree.
 
-Needs apt with an archive of Debian's, gcc, make, and the privileges that `ebpf-bot doctor` names. Everything is fetched
-and built below build/agreement/.
+Needs apt with an archive of Debian's, gcc, make, valgrind, and the privileges that `ebpf-bot doctor` names. Everything is fetched
+and built below build/agreement/; a run of all programs renews the tables of docs/agreement.md.
 """
 
 from __future__ import annotations
@@ -12,15 +12,19 @@ import sys
 from pathlib import Path
 
 from agreement.building import VARIANTS, Build, build, configure
+from agreement.calling import calls_of
 from agreement.comparing import Comparison, compare
 from agreement.covering import cover
 from agreement.functions import read_functions
 from agreement.gcov import counted, forget
+from agreement.page import machine, renew
 from agreement.programs import Program, read_programs
 from agreement.sources import Archive
-from agreement.tables import as_json, as_markdown
+from agreement.tables import as_json, parts
 
-ROOM = Path(__file__).parents[1] / "build" / "agreement"
+ROOT = Path(__file__).parents[1]
+ROOM = ROOT / "build" / "agreement"
+PAGE = ROOT / "docs" / "agreement.md"
 ENOUGH = 0.999
 
 
@@ -36,25 +40,24 @@ def built(program: Program, archive: Archive) -> list[Build]:
 
 
 def exercise(made: Build) -> Comparison:
-    """Run a program's workload once, counted by itself and by ebpf-bot, and compare."""
-    folder = made.source.with_name(f"{made.source.name}.run")
-    folder.mkdir()
+    """Run a program's workload, counted by itself and by ebpf-bot, and once more in valgrind; compare."""
+    workload = ["sh", "-c", f"{made.program.workload}\ntrue"]
+    known = {"PROGRAM": str(made.binary), "SOURCE": str(made.source), "LC_ALL": "C"}
     forget(made.source)
-    coverage = cover(
-        made.binary,
-        ["sh", "-c", f"{made.program.workload}\ntrue"],
-        folder,
-        {"PROGRAM": str(made.binary), "SOURCE": str(made.source), "LC_ALL": "C"},
-    )
+    room = made.source.with_name(f"{made.source.name}.run")
+    room.mkdir()
+    coverage = cover(made.binary, workload, room, known)
     counts = counted(made.source)
-    return compare(read_functions(made.binary, counts), counts, coverage, made.program.miscounted)
+    calls = calls_of(made.binary, workload, room.with_suffix(".valgrind"), known)
+    return compare(read_functions(made.binary, counts), counts, coverage, made.program.miscounted, calls)
 
 
 def main() -> int:
     """Compare, print the tables, and write them."""
     parser = argparse.ArgumentParser(prog="python -m agreement", description=__doc__.splitlines()[0])
     parser.add_argument("programs", nargs="*", help="their names in agreement/programs.toml; all by default")
-    programs = read_programs(parser.parse_args().programs)
+    names = parser.parse_args().programs
+    programs = read_programs(names)
     archive = Archive(ROOM / "apt")
     results = []
     for program in programs:
@@ -63,12 +66,18 @@ def main() -> int:
             results.append((made, found))
             print(
                 f"{program.name} {made.variant.name}: {found.executed} of {found.functions} functions ran, "
-                f"{found.fired} fired, {len(found.sets)} disagree",
+                f"{found.fired} fired, {len(found.sets)} disagree; {found.called} were called in valgrind, "
+                f"{len(found.witness)} disagree",
                 file=sys.stderr,
             )
-    (ROOM / "agreement.md").write_text(as_markdown(results))
+    found_parts = parts(results)
     (ROOM / "agreement.json").write_text(as_json(results))
-    print(as_markdown(results))
+    print("\n".join(found_parts.values()))
+    if not names:  # a page of some programs would be less than it was
+        renewed = renew(
+            PAGE.read_text(encoding="utf-8"), {"machine": machine("make agreement"), **found_parts}
+        )
+        PAGE.write_text(renewed, encoding="utf-8")
     return report_doubts(results)
 
 
@@ -85,6 +94,11 @@ def report_doubts(results: list[tuple[Build, Comparison]]) -> int:
             status = 1
         if made.variant is VARIANTS[0] and found.overlap < ENOUGH:
             print(f"{name}: the sets agree for {found.overlap:.2%} only", file=sys.stderr)
+            status = 1
+        if found.witnessed < ENOUGH:
+            print(
+                f"{name}: called, by valgrind or ebpf-bot alone: {', '.join(found.witness)}", file=sys.stderr
+            )
             status = 1
         if found.lost:
             print(f"{name}: the kernel left out {found.lost} hits", file=sys.stderr)

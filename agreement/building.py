@@ -21,21 +21,15 @@ class Variant:
 
     Attributes:
         flags: of the compiler.
-        title: what the reader is told of it.
     """
 
     name: str
     flags: str
-    title: str
 
 
 _COUNTING: Final = "-O2 -g1 --coverage"
-VARIANTS: Final = (
-    Variant(
-        "whole", f"{_COUNTING} -fno-inline", "every function is called (`gcc -O2 -fno-inline --coverage`)"
-    ),
-    Variant("inlined", _COUNTING, "the compiler inlines as it likes (`gcc -O2 --coverage`)"),
-)
+VARIANTS: Final = (Variant("whole", f"{_COUNTING} -fno-inline"), Variant("inlined", _COUNTING))
+"""With every function called, and inlined as the compiler likes."""
 
 
 @attrs.frozen

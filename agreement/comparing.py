@@ -39,6 +39,8 @@ class Comparison:
         sets: the functions that are in one set only.
         counts: those that are in both, with different counts.
         lost: hits that the kernel left out, and said so.
+        called: how many functions valgrind has seen called, inlined copies left out; None where it has not looked.
+        witness: the functions that either ebpf-bot or valgrind has seen called, and not the other.
     """
 
     functions: int
@@ -47,6 +49,8 @@ class Comparison:
     sets: tuple[Disagreement, ...]
     counts: tuple[Disagreement, ...]
     lost: int
+    called: int | None
+    witness: tuple[str, ...]
 
     @property
     def agreement(self) -> float:
@@ -56,8 +60,12 @@ class Comparison:
     @property
     def overlap(self) -> float:
         """The share of those that ran, as either has it, of which both say so: the stricter measure."""
-        common = (self.executed + self.fired - len(self.sets)) // 2
-        return common / (common + len(self.sets))
+        return _overlap(self.executed, self.fired, len(self.sets))
+
+    @property
+    def witnessed(self) -> float:
+        """The same measure of what valgrind has seen called, and ebpf-bot."""
+        return _overlap(self.called or 0, self.fired, len(self.witness))
 
     @property
     def exact(self) -> float:
@@ -71,31 +79,50 @@ class Comparison:
         return tuple(found for found in (*self.sets, *self.counts) if not found.cause)
 
 
+def _overlap(one: int, other: int, apart: int) -> float:
+    common = (one + other - apart) // 2
+    return common / (common + apart)
+
+
 def compare(
-    functions: Functions, counted: Mapping[str, int], coverage: Coverage, miscounted: Mapping[str, str]
+    functions: Functions,
+    counted: Mapping[str, int],
+    coverage: Coverage,
+    miscounted: Mapping[str, str],
+    calls: Mapping[str, int] | None = None,
 ) -> Comparison:
     """Compare function by function.
 
     Args:
         counted: function -> gcov's count of its executions, inlined copies included.
         miscounted: function -> why gcov's count is known not to be how often it was entered.
+        calls: symbol -> calls of its code, by valgrind. Where there are none of a function, it is known that only its
+            inlined copies ran; else that is taken from the debug information.
     """
     executed = {name for name in functions.symbols if counted[name]}
     fired = {name for name in functions.symbols if functions.fired(name, coverage.hits)}
+    called = None if calls is None else {name for name in functions.symbols if functions.fired(name, calls)}
     sets, counts = [], []
     for name in sorted(executed | fired):
         found = Disagreement(name, counted[name], functions.entered(name, coverage.hits), "")
         if (name in executed) != (name in fired):
-            sets.append(attrs.evolve(found, cause=_why_unseen(found, functions, coverage)))
+            sets.append(attrs.evolve(found, cause=_why_unseen(found, functions, coverage, called or set())))
         elif found.executed != found.entered:
             counts.append(attrs.evolve(found, cause=miscounted.get(name) or _why_fewer(found, functions)))
     return Comparison(
-        len(functions.symbols), len(executed), len(fired), tuple(sets), tuple(counts), coverage.lost
+        len(functions.symbols),
+        len(executed),
+        len(fired),
+        tuple(sets),
+        tuple(counts),
+        coverage.lost,
+        None if called is None else len(called),
+        () if called is None else tuple(sorted(called ^ fired)),
     )
 
 
-def _why_unseen(found: Disagreement, functions: Functions, coverage: Coverage) -> str:
-    if found.executed and found.function in functions.inlined:
+def _why_unseen(found: Disagreement, functions: Functions, coverage: Coverage, called: set[str]) -> str:
+    if found.executed and found.function in functions.inlined - called:
         return INLINED
     said = {coverage.verdicts.get(symbol, "not listed") for symbol in functions.symbols[found.function]}
     blind = sorted(verdict for verdict in said if verdict.startswith(("blind", "refused")))
