@@ -3,6 +3,9 @@
 A signal stands for a hit. A function may write nothing for a hit, or several records: the sum of the signals' counts is the
 number of hits all the same. So the first records since the last time count 1 each, as many as there were hits; further
 ones count 0; and hits that left no record are one signal more, `UNRECORDED`.
+
+Functions run meanwhile. A hit is counted before its function writes, so once a record has been read its hit is counted; and
+only hits that were counted before the reading can be missing their records.
 """
 
 from __future__ import annotations
@@ -67,14 +70,14 @@ class EventSource:
 
     def drain(self) -> SignalBatch:
         """Return what has been written since the last call, and the hits that left no record."""
-        hits = self._hits()
+        before = self._hits()
         parts, arrived, lost = self._read()
-        if (hits > self._told + arrived).any():
+        if (before > self._told + arrived).any():
             time.sleep(_SETTLING)
             late, more, more_lost = self._read()
             parts, arrived, lost = parts + late, arrived + more, lost + more_lost
-        records = np.concatenate([*parts, self._unrecorded(hits, arrived)])
-        self._count(records, hits)
+        records = np.concatenate([*parts, self._unrecorded(before, arrived)])
+        self._count(records, self._hits())
         records = records[np.argsort(records["time"], kind="stable")]
         left_out = self._programs.lost()
         lost, self._last_lost = lost + left_out - self._last_lost, left_out
