@@ -31,7 +31,7 @@ _WORKER: Final = Path(__file__).with_name("worker.py")
 _SECONDS: Final = 120
 """A bound; a large source takes BCC some seconds."""
 _ERROR_LINE: Final = re.compile(
-    r"^(?:/virtual/main\.c|[^:\n]+):(\d+):(?:\d+:)? (?:fatal )?error: (.*)$", re.MULTILINE
+    r"^(?:/virtual/main\.c|([^:\n]+)):(\d+):(?:\d+:)? (?:fatal )?error: (.*)$", re.MULTILINE
 )
 
 
@@ -132,15 +132,21 @@ class Compiler:
         """Return what a worker answers for a source; `compile` says what is raised."""
         module = find_bcc(self._module)
         used = self.headers()
-        with tempfile.TemporaryDirectory(prefix="ebpf-bot-bcc-") as scratch:
-            environment = {k: v for k, v in os.environ.items() if k != "BCC_KERNEL_SOURCE"}
-            if used.folder is not None:
-                environment["BCC_KERNEL_SOURCE"] = str(used.folder)
-            flags = list(cflags)
-            if used.made and used.folder is not None:
-                flags.append(f"-I{_empty(missing_headers(text, used.folder), Path(scratch))}")
-            request = {"do": "compile", "module": str(module), "text": text, "cflags": flags}
-            answer, said = _ask(request, environment, scratch)
+        environment = {k: v for k, v in os.environ.items() if k != "BCC_KERNEL_SOURCE"}
+        if used.folder is not None:
+            environment["BCC_KERNEL_SOURCE"] = str(used.folder)
+        flags = list(cflags)
+        try:
+            with tempfile.TemporaryDirectory(prefix="ebpf-bot-bcc-") as scratch:
+                if used.made and used.folder is not None:
+                    flags.append(f"-I{_empty(missing_headers(text, used.folder), Path(scratch))}")
+                request = {"do": "compile", "module": str(module), "text": text, "cflags": flags}
+                answer, said = _ask(request, environment, scratch)
+        except OSError as error:  # a full disk, or an include that can be no file
+            raise BackendError(
+                f"backend 'bcc': {name} cannot be handed to BCC: {error}",
+                hint="BCC is given files in $TMPDIR, for headers that a source includes among them",
+            ) from error
         if answer is None:
             raise _refused(name, said)
         return answer
@@ -182,16 +188,19 @@ def _ask(
             pass_fds=[result.fileno()],
             process_group=0,  # so that ^C is ours to answer
         ) as worker:
+            late = False
             try:
                 worker.communicate(json.dumps(request).encode(), timeout=_SECONDS)
             except subprocess.TimeoutExpired:
+                late = True
                 worker.kill()
                 worker.communicate()
             except BaseException:
                 worker.kill()
                 raise
         words.seek(0)
-        said = _Said(words.read().decode("utf-8", "replace"), _ending(worker.returncode))
+        ended = f"had not ended after {_SECONDS} s" if late else _ending(worker.returncode)
+        said = _Said(words.read().decode("utf-8", "replace"), ended)
         result.seek(0)
         try:
             answer = json.loads(result.read()) if worker.returncode == 0 else None
@@ -202,17 +211,18 @@ def _ask(
 
 def _ending(status: int) -> str:
     if status < 0:
-        return f"was ended by {signal.Signals(-status).name}"
-    return f"ended with status {status}"
+        return f"was ended by signal {-status} ({signal.strsignal(-status)})"
+    return f"ended with status {status} and no answer"
 
 
 def _refused(name: str, said: _Said) -> BackendError:
-    """Return the error for a source without an answer: the compiler's first one, if it was the compiler."""
+    """Return the error for a source without an answer: the compiler's first, where it was the compiler's."""
     found = _ERROR_LINE.search(said.text)
     if found:
         more = len(_ERROR_LINE.findall(said.text)) - 1
         return BackendError(
-            f"backend 'bcc': {name}:{found[1]}: {found[2]}" + (f" (and {more} more)" if more else ""),
+            f"backend 'bcc': {found[1] or name}:{found[2]}: {found[3]}"
+            + (f" (and {more} more)" if more else ""),
             hint="BCC cannot compile it: what its compiler said stands above",
             log=said.text,
         )
