@@ -128,9 +128,9 @@ def _kept(cache: Path, declare: Callable[[Path], None]) -> Path:
     try:
         _write(scratch, declare)
         scratch.rename(folder)
-    except OSError:
+    except BaseException as error:
         shutil.rmtree(scratch, ignore_errors=True)
-        if not folder.is_dir():  # else another process was first
+        if not (isinstance(error, OSError) and folder.is_dir()):  # else another process was first
             raise
     return folder
 
