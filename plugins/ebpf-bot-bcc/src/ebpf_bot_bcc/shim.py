@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from ebpf_bot_bcc.cache import private_folder
+from ebpf_bot_bcc.helper_numbers import defining_missing
 from ebpf_bot_core import BackendError
 
 __all__ = ["BTF", "kernel_build_id", "missing_headers", "shim"]
@@ -27,7 +28,7 @@ BTF: Final = Path("/sys/kernel/btf/vmlinux")
 _NOTES: Final = Path("/sys/kernel/notes")
 _NOTE: Final = struct.Struct("=III")  # Elf64_Nhdr: name size, description size, type
 _BUILD_ID: Final = 3  # NT_GNU_BUILD_ID
-_FORMAT: Final = "1"
+_FORMAT: Final = "2"
 """Changes with what is written here, so that an older folder is not taken for it."""
 _INCLUDE: Final = re.compile(r"^[ \t]*#[ \t]*include[ \t]*[<\"]([\w./-]+)[>\"]", re.MULTILINE)
 _BCC_INCLUDES: Final = (
@@ -146,4 +147,8 @@ def _write(folder: Path, declare: Callable[[Path], None]) -> None:
     numbers = [*re.findall(r"\d+", release), "0", "0", "0"][:3]
     text = _KCONFIG.format(release=release, version=", ".join(numbers), page=os.sysconf("SC_PAGE_SIZE"))
     (folder / "include" / "linux" / "kconfig.h").write_text(text, encoding="ascii")
-    declare(folder / "include" / "vmlinux.h")
+    types = folder / "include" / "vmlinux.h"
+    declare(types)
+    missing = defining_missing(types.read_text(encoding="utf-8"))
+    with types.open("a", encoding="utf-8") as file:
+        file.write(missing)
