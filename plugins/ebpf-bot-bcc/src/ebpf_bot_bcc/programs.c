@@ -7,6 +7,9 @@
  *   -DKEEP=1     where no hit may be counted twice while one link follows on another
  * Its maps are created anew at the sizes of the run; their sizes here mean nothing.
  */
+#include <linux/ptrace.h>
+#include <linux/sched.h>
+
 #define MAX_TID (1 << 22) /* PID_MAX_LIMIT of 64-bit kernels */
 #define SYSCALL_SLOTS 1024
 
