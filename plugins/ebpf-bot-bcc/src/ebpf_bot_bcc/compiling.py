@@ -28,8 +28,8 @@ from ebpf_bot_core import BackendError
 __all__ = ["Compiled", "Compiler", "MapKind"]
 
 _WORKER: Final = Path(__file__).with_name("worker.py")
-_SECONDS: Final = 120
-"""A bound; a large source takes BCC some seconds."""
+_SECONDS: Final = 300
+"""A bound; a large source takes BCC some seconds, and in an emulator minutes."""
 _ERROR_LINE: Final = re.compile(
     r"^(?:/virtual/main\.c|([^:\n]+)):(\d+):(?:\d+:)? (?:fatal )?error: (.*)$", re.MULTILINE
 )
