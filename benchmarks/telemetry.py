@@ -95,27 +95,34 @@ def steps(rounds: int) -> None:
         print(f"{count:8,} {a:8.0f} {b:8.0f} {b - a:9.0f} {span:12.1f} {(b - a) / span:16.1f}")
 
 
-def one_run(seconds: float, endpoint: str, folder: str) -> Times:
+def work(folder: str) -> list[str]:
+    """Return a command that takes some processor time, all of it in libcrypto."""
+    return ["openssl", "dgst", "-sha256", f"{folder}/data"]
+
+
+def repeated(seconds: float, folder: str) -> list[str]:
+    """Return a command that does so much work as takes about these seconds here.
+
+    A fixed time, as `openssl speed` takes, would hide what was added.
+    """
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        subprocess.run(work(folder), check=True, stdout=subprocess.DEVNULL)
+        times.append(time.perf_counter() - began)
+    count = max(1, round(seconds / min(times)))
+    return ["sh", "-c", f"for i in $(seq {count}); do {' '.join(work(folder))}; done"]
+
+
+def one_run(command: Sequence[str], endpoint: str, folder: str) -> Times:
     """Return the wall time of a covering run, and the processor time of all in it."""
-    # A fixed time, as `openssl speed` takes, would hide what was added: so much work, whatever it takes.
-    command = ["openssl", "dgst", "-sha256", f"{folder}/data"]
-    words = [
-        sys.executable,
-        "-m",
-        "ebpf_bot_core",
-        "run",
-        "--expect",
-        "uprobe:libcrypto:EVP_*",
-        "--store",
-        "memory",
-    ]
-    loop = f"for i in $(seq {round(seconds * 14)}); do {' '.join(command)}; done"
+    words = ["run", "--expect", "uprobe:libcrypto:EVP_*", "--store", "memory", "--", *command]
     off = {"ENABLE_OTLP": "false"}
     variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint} if endpoint else off
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
     subprocess.run(
-        [*words, "--", "sh", "-c", loop], cwd=folder, check=True, stdout=subprocess.DEVNULL,
+        [sys.executable, "-m", "ebpf_bot_core", *words], cwd=folder, check=True, stdout=subprocess.DEVNULL,
         env={**os.environ, **variables},
     )  # fmt: skip
     wall = time.perf_counter() - began
@@ -139,33 +146,34 @@ def runs(rounds: int, lengths: Sequence[float]) -> None:
         try:
             while socket.socket().connect_ex(("127.0.0.1", port)):
                 time.sleep(0.1)
-            print(f"\n{'a whole run':16} {'off s':>8} {'on s':>8} {'added s':>8} {'added':>8}")
+            print(f"\n{'a whole run':23} {'off s':>8} {'on s':>8} {'added s':>8} {'added':>8}")
             for seconds in lengths:
+                command = repeated(seconds, folder)
                 pairs = [
-                    pair(seconds, f"http://127.0.0.1:{port}", folder, at % 2 == 1) for at in range(rounds)
+                    pair(command, f"http://127.0.0.1:{port}", folder, at % 2 == 1) for at in range(rounds)
                 ]
-                show(pairs)
+                show(f"{seconds:g} s", pairs)
         finally:
             collector.terminate()
             collector.wait()
 
 
-def pair(seconds: float, endpoint: str, folder: str, exporting_first: bool) -> tuple[Times, Times]:
+def pair(command: Sequence[str], endpoint: str, folder: str, exporting_first: bool) -> tuple[Times, Times]:
     """Return the times of a run without telemetry and of one with it."""
     if exporting_first:
-        on = one_run(seconds, endpoint, folder)
-        return one_run(seconds, "", folder), on
-    return one_run(seconds, "", folder), one_run(seconds, endpoint, folder)
+        on = one_run(command, endpoint, folder)
+        return one_run(command, "", folder), on
+    return one_run(command, "", folder), one_run(command, endpoint, folder)
 
 
-def show(pairs: Sequence[tuple[Times, Times]]) -> None:
+def show(length: str, pairs: Sequence[tuple[Times, Times]]) -> None:
     """Print the medians: of the times, of the differences and of the ratios of each pair."""
     for at, name in enumerate(("wall time", "processor time")):
         offs, ons = ([run[at] for run in runs] for runs in zip(*pairs, strict=True))
         added = statistics.median(on - off for off, on in zip(offs, ons, strict=True))
         ratio = statistics.median(on / off - 1 for off, on in zip(offs, ons, strict=True))
         off, on = statistics.median(offs), statistics.median(ons)
-        print(f"{name:16} {off:8.2f} {on:8.2f} {added:8.2f} {ratio:8.1%}")
+        print(f"{length:>5}, {name:16} {off:8.2f} {on:8.2f} {added:8.2f} {ratio:8.1%}")
 
 
 def main() -> None:
