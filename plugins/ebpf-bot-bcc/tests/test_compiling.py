@@ -36,7 +36,7 @@ def fake(tmp_path):
         package = tmp_path / "module" / "bcc"
         package.mkdir(parents=True)
         (package / "libbcc.py").touch()
-        (package / "table.py").touch()
+        (package / "version.py").touch()
         pid = f"import os, sys, time\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\n"
         (package / "__init__.py").write_text(pid + code)
         return Compiler(str(package.parent))
@@ -95,7 +95,7 @@ def refused(compiler, text=FINE):
 def test_a_worker_that_does_not_answer_is_an_error_with_its_last_words(fake, code, said):
     error = refused(fake(code))
     assert error.message == f"backend 'bcc': the worker that compiles mine.c {said}"
-    assert "--debug" in error.hint
+    assert "ebpf-bot doctor" in error.hint
 
 
 def test_all_that_it_said_is_the_log(fake):

@@ -35,6 +35,8 @@ def cache(monkeypatch, tmp_path):
 def kernel_source(folder, release):
     generated = folder / "include" / "generated"
     generated.mkdir(parents=True)
+    (folder / "include" / "linux").mkdir()
+    (folder / "include" / "linux" / "kconfig.h").touch()
     (generated / "utsrelease.h").write_text(f'#define UTS_RELEASE "{release}"\n')
     return folder
 

@@ -47,7 +47,7 @@ def main() -> int:
     try:
         answer = _DOES[request.pop("do")](**request)
     except Exception as error:  # noqa: BLE001 - BCC raises just that, after the compiler has said why
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return 1
     with open(int(sys.argv[1]), "w", encoding="utf-8") as result:  # noqa: PTH123 - a descriptor
         json.dump(answer, result)
