@@ -195,8 +195,9 @@ def _ask(
                 late = True
                 worker.kill()
                 worker.communicate()
-            except BaseException:
+            except BaseException:  # an interruption, after which Python itself would not wait
                 worker.kill()
+                worker.wait()
                 raise
         words.seek(0)
         ended = f"had not ended after {_SECONDS} s" if late else _ending(worker.returncode)
