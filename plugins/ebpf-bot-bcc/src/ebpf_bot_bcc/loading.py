@@ -36,7 +36,6 @@ _STATE: Final = {
     "syscall_exit_sites": Variable(32 + 4 * _SLOTS, 4 * _SLOTS),
 }
 """`struct ebpf_bot_state` of programs.c."""
-_STATE_BYTES: Final = max(each.offset + each.size for each in _STATE.values())
 
 _ON_PROBE: Final = ProgramType.KPROBE, AttachType.NONE
 _BY_UPROBE_MULTI: Final = ProgramType.KPROBE, AttachType.UPROBE_MULTI

@@ -19,7 +19,8 @@ from ebpf_bot_bcc.source.buffers import Buffer, PerfBuffer, RingBuffer
 from ebpf_bot_bcc.source.event_source import EventSource, OpenBuffer
 from ebpf_bot_bcc.source.grafting import maps_of
 from ebpf_bot_bcc.source.layout import struct_dtype
-from ebpf_bot_bcc.source.loading import BUFFERS, RINGBUF, Serving, SourceLoader
+from ebpf_bot_bcc.source.loading import Serving, SourceLoader
+from ebpf_bot_bcc.source.map_types import BUFFERS, RINGBUF, refuse_unusable
 from ebpf_bot_core import Evidence, Mode, PlanError, ProbePattern, ProbeTable, Scope
 
 __all__ = ["SourceInjector"]
@@ -58,7 +59,9 @@ class SourceInjector(LinuxInjector):
                 hint="the option `source` is a file of C, relative to where ebpf-bot is run",
             ) from error
         flags = [f"-I{os.path.abspath(self._file.parent)}", *self._chosen.cflags]  # noqa: PTH100 - not resolved
-        return self._compiler.compile(text, self._file.name, flags)
+        compiled = self._compiler.compile(text, self._file.name, flags)
+        refuse_unusable(self._file.name, compiled.maps)
+        return compiled
 
     @cached_property
     def _attachments(self) -> Attachments:
@@ -86,30 +89,34 @@ class SourceInjector(LinuxInjector):
     ) -> tuple[Programs, Source]:
         """Load the source's functions for the probes of a table, and return them with what reads them."""
         served = self.served_by(probes.names, mode)
+        rows = [row for row, name in enumerate(served) if name and points[row] is not None]
+        functions = {row: self._attachments.function_of[probes[row]] for row in rows}
+        written = {row: self._written(functions[row]) if mode is Mode.STREAM else () for row in rows}
+        _refuse_too_many(sum(map(bool, written.values())))
         buffers: dict[int, list[OpenBuffer]] = {}
         serving: dict[str, Serving] = {}
         with ExitStack() as opened, ExitStack() as maps:
-            for row, name in enumerate(served):
-                if not name or points[row] is None:
-                    continue
-                function = self._attachments.function_of[probes[row]]
-                written = self._written(function) if mode is Mode.STREAM else ()
-                made = create_maps(tuple(self._source.maps[place] for place in written), {})
+            for row in rows:
+                made = create_maps(tuple(self._source.maps[place] for place in written[row]), {})
                 for descriptor in made.values():  # the programs, and what is mapped, hold the maps
                     maps.callback(os.close, descriptor)
-                serving[name] = Serving(function, dict(zip(written, made.values(), strict=True)))
-                for place, descriptor in serving[name].buffers.items():
+                mine = dict(zip(written[row], made.values(), strict=True))
+                serving[served[row]] = Serving(functions[row], mine)
+                for place, descriptor in mine.items():
                     buffers.setdefault(row, []).append(self._open(place, descriptor))
                     opened.callback(buffers[row][-1].buffer.close)
-                _refuse_too_many(len(buffers))
             loader = SourceLoader(
                 BccLoader(self._compiler), self._source, self._file, sites, features, serving
             )
             programs = Programs(loader, sites.size, scope=scope, keep=keep)
+            opened.callback(programs.close)
+            source: Source
+            if mode is Mode.STREAM:
+                source = EventSource(probes, sites, programs, buffers)
+            else:
+                source = CountSource(probes, sites, programs, keep=keep)
             opened.pop_all()
-        if mode is Mode.STREAM:
-            return programs, EventSource(probes, sites, programs, buffers)
-        return programs, CountSource(probes, sites, programs, keep=keep)
+        return programs, source
 
     def _program(self, probe: str, mode: Mode) -> str:
         function = self._attachments.function_of.get(probe, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -24,13 +25,11 @@ from ebpf_bot_linux import (
 from ebpf_bot_bcc.compiling import Compiled, MapKind
 from ebpf_bot_bcc.loading import BccLoader, create_maps
 from ebpf_bot_bcc.source.grafting import graft, maps_of, with_maps
+from ebpf_bot_bcc.source.map_types import BUFFERS
 from ebpf_bot_core import BackendError
 
-__all__ = ["BUFFERS", "PERF_EVENT_ARRAY", "RINGBUF", "Serving", "SourceLoader", "SourceObject"]
+__all__ = ["Serving", "SourceLoader", "SourceObject"]
 
-PERF_EVENT_ARRAY: Final = 4  # BPF_MAP_TYPE_PERF_EVENT_ARRAY
-RINGBUF: Final = 27  # BPF_MAP_TYPE_RINGBUF
-BUFFERS: Final = (PERF_EVENT_ARRAY, RINGBUF)
 _ADMITS: Final = {
     (ProgramType.KPROBE, AttachType.UPROBE_MULTI): "admit_code",
     (ProgramType.KPROBE, AttachType.KPROBE_MULTI): "admit_kprobe",
@@ -39,6 +38,10 @@ _ADMITS: Final = {
     (ProgramType.PERF_EVENT, AttachType.NONE): "admit_event",
 }
 _ADMITS_COPY: Final = "admit_site"
+_BESIDE: Final = re.compile(
+    r"processed \d|(?:cur|old) state:|\d+: |from \d+ to |R\d+\w*=|mark_precise|verification time|stack depth|;"
+)
+"""What the verifier says beside its reason, which is the last of the other lines."""
 
 
 @attrs.frozen
@@ -120,7 +123,8 @@ class SourceObject(LoadedObject):
         for place in maps_of(function):
             places[place] = len(descriptors)
             kind = self._source.maps[place]
-            descriptors.append(serving.buffers.get(place) or self._shared(kind))
+            own = serving.buffers.get(place)
+            descriptors.append(self._shared(kind) if own is None else own)
         return syscalls.load_program(
             graft(admit, with_maps(function, places), site),
             type=type,
@@ -139,11 +143,12 @@ class SourceObject(LoadedObject):
         return self._maps[kind.name]
 
     def _rejected(self, function: str, error: KernelError) -> BackendError:
-        said = [line for line in error.log.splitlines() if line.strip() and not line.startswith("processed ")]
+        said = [line.strip() for line in error.log.splitlines() if line.strip()]
         if not said:
             return error
+        reasons = [line for line in said if not _BESIDE.match(line)] or said
         return BackendError(
-            f"backend 'bcc': the kernel's verifier rejects {function} of {self._file.name}: {said[-1].strip()}",
+            f"backend 'bcc': the kernel's verifier rejects {function} of {self._file.name}: {reasons[-1]}",
             hint="its log, above, ends where the program does what it may not",
             log=error.log,
         )
@@ -175,8 +180,8 @@ class SourceLoader:
             KernelError: the kernel refuses one of the plugin's; BackendError if BCC cannot compile, or the verifier rejects
                 a function of the source.
         """
-        own = self.own.load(asset, max_entries=max_entries, constants=constants)
         admits = self.own.compiled(constants).functions
+        own = self.own.load(asset, max_entries=max_entries, constants=constants)
         try:
             loaded = SourceObject(own, admits, self.source, self.file)
         except BaseException:
