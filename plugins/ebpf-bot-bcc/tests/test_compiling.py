@@ -126,10 +126,12 @@ def test_an_interruption_ends_the_worker(fake, worker):
 
     compiler = fake("time.sleep(600)")
     before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 1)
+    interrupter = threading.Thread(target=lambda: (worker(), os.kill(os.getpid(), signal.SIGALRM)))
+    interrupter.start()
     try:
         with pytest.raises(KeyboardInterrupt):
             compiler.compile(FINE, "mine.c")
+        interrupter.join()
     finally:
         signal.signal(signal.SIGALRM, before)
     with pytest.raises(ProcessLookupError):
@@ -164,6 +166,20 @@ def test_the_first_error_of_the_compiler_is_told_with_its_line(compiler):
     error = refused(compiler, "int f(void *ctx) {\n  return x;\n}\nint g(void *ctx) { return y; }\n")
     assert error.message == "backend 'bcc': mine.c:2: use of undeclared identifier 'x' (and 1 more)"
     assert "undeclared identifier 'y'" in error.log
+
+
+@pytest.mark.live
+def test_a_line_that_is_shown_with_tabs_is_the_sources(compiler):
+    error = refused(compiler, "int f(void *ctx)\n{\n\tint a = 0;\n\treturn a +\tx;\n}\n")
+    assert error.message == "backend 'bcc': mine.c:4: use of undeclared identifier 'x'"
+
+
+@pytest.mark.live
+def test_a_line_of_what_bcc_made_of_the_source_is_not_told_as_the_sources(compiler):
+    error = refused(
+        compiler, "BPF_HASH(seen, u32);\nint f(void *ctx) {\n  u32 k = 0;\n  return *seen.lookup(&k);\n}\n"
+    )
+    assert error.message.startswith("backend 'bcc': mine.c: returning 'void' from a function")
 
 
 @pytest.mark.live

@@ -31,7 +31,7 @@ _WORKER: Final = Path(__file__).with_name("worker.py")
 _SECONDS: Final = 300
 """A bound; a large source takes BCC some seconds, and in an emulator minutes."""
 _ERROR_LINE: Final = re.compile(
-    r"^(?:/virtual/main\.c|([^:\n]+)):(\d+):(?:\d+:)? (?:fatal )?error: (.*)$", re.MULTILINE
+    r"^(?:/virtual/main\.c|([^:\n]+)):(\d+):(?:\d+:)? (?:fatal )?error: (.*)$(?:\n(.*)$)?", re.MULTILINE
 )
 
 
@@ -148,7 +148,7 @@ class Compiler:
                 hint="BCC is given files in $TMPDIR, for headers that a source includes among them",
             ) from error
         if answer is None:
-            raise _refused(name, said)
+            raise _refused(name, text, said)
         return answer
 
     @staticmethod
@@ -216,14 +216,14 @@ def _ending(status: int) -> str:
     return f"ended with status {status} and no answer"
 
 
-def _refused(name: str, said: _Said) -> BackendError:
+def _refused(name: str, text: str, said: _Said) -> BackendError:
     """Return the error for a source without an answer: the compiler's first, where it was the compiler's."""
     found = _ERROR_LINE.search(said.text)
     if found:
         more = len(_ERROR_LINE.findall(said.text)) - 1
+        where = f"{found[1]}:{found[2]}" if found[1] else _place(name, text, int(found[2]), found[4] or "")
         return BackendError(
-            f"backend 'bcc': {found[1] or name}:{found[2]}: {found[3]}"
-            + (f" (and {more} more)" if more else ""),
+            f"backend 'bcc': {where}: {found[3]}" + (f" (and {more} more)" if more else ""),
             hint="BCC cannot compile it: what its compiler said stands above",
             log=said.text,
         )
@@ -236,11 +236,18 @@ def _refused(name: str, said: _Said) -> BackendError:
     )
 
 
+def _place(name: str, text: str, number: int, shown: str) -> str:
+    """Return where in a source the compiler found an error: without the line, if it counts those of what BCC made of it."""
+    lines = text.split("\n")
+    is_of_source = number <= len(lines) and lines[number - 1].expandtabs().rstrip() == shown.rstrip()
+    return f"{name}:{number}" if is_of_source else name
+
+
 def _empty(names: set[str], folder: Path) -> Path:
     """Make empty headers, whose types the made ones have already."""
     include = folder / "include"
     include.mkdir()
-    for name in names:
+    for name in sorted(names):
         header = include / name
         header.parent.mkdir(parents=True, exist_ok=True)
         header.touch()
