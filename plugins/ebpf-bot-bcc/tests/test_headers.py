@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 from ebpf_bot_bcc import shim as shim_module
+from ebpf_bot_bcc.compiling import Compiler
 from ebpf_bot_bcc.headers import Headers, headers
-from ebpf_bot_bcc.shim import kernel_build_id, missing_headers, shim
+from ebpf_bot_bcc.overlay import missing_headers, own_types
+from ebpf_bot_bcc.shim import kernel_build_id, shim
 
 from ebpf_bot_core import BackendError
 
@@ -261,3 +263,64 @@ def test_the_types_are_the_running_kernels(compiler, tmp_path):
     ).stdout
     of_btf = [line for line in listed.splitlines() if "STRUCT 'task_struct'" in line]
     assert f"size={by_gcc} " in of_btf[0]
+
+
+# Types that a source defines and the kernel has, too.
+
+KERNEL = """
+struct key {
+	int serial;
+};
+
+enum state {
+	RUNNING = 0,
+};
+
+typedef unsigned int u32;
+
+typedef struct {
+	int counter;
+} atomic_t;
+
+struct other {
+	struct key *key;
+};
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "own"),
+    [
+        ("struct key { u32 pid; };", {"key"}),
+        ("struct key\n{ u32 pid; };\nenum state { ON };", {"key", "state"}),
+        ("typedef struct { u32 a; } atomic_t;", {"atomic_t"}),
+        ("typedef struct key { u32 a; } atomic_t;", {"atomic_t", "key"}),
+        ("int f(struct key *key) { return key->serial; }", set()),
+        ("struct mine { u32 pid; };", set()),
+        ("/* struct key { */ // struct other {", set()),
+        ("struct keys { u32 a; };", set()),
+    ],
+)
+def test_which_types_are_the_sources_own(source, own):
+    assert own_types(source, KERNEL) == own
+
+
+@pytest.mark.live
+def test_a_source_may_call_its_structs_as_the_kernel_does():
+    source = """
+    #include <linux/sched.h>
+    struct key { u32 pid; char comm[16]; };
+    struct path { char name[32]; };
+    BPF_HASH(seen, struct key, u64);
+    int f(struct pt_regs *ctx)
+    {
+        struct key key = { .pid = bpf_get_current_pid_tgid() };
+        struct path path = {};
+        struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+        key.comm[0] = task->tgid + path.name[3];
+        seen.increment(key);
+        return 0;
+    }
+    """
+    compiled = Compiler().compile(source, "mine.c")
+    assert {each.name: each.key_size for each in compiled.maps} == {"seen": 20}

@@ -22,7 +22,8 @@ import attrs
 from ebpf_bot_bcc.bcc_module import bcc_version, find_bcc
 from ebpf_bot_bcc.cache import kept
 from ebpf_bot_bcc.headers import Headers, headers
-from ebpf_bot_bcc.shim import kernel_build_id, missing_headers
+from ebpf_bot_bcc.overlay import overlay
+from ebpf_bot_bcc.shim import kernel_build_id
 from ebpf_bot_core import BackendError
 
 __all__ = ["Compiled", "Compiler", "MapKind"]
@@ -139,7 +140,7 @@ class Compiler:
         try:
             with tempfile.TemporaryDirectory(prefix="ebpf-bot-bcc-") as scratch:
                 if used.made and used.folder is not None:
-                    flags.append(f"-I{_empty(missing_headers(text, used.folder), Path(scratch))}")
+                    flags.append(f"-I{overlay(text, used.folder, Path(scratch))}")
                 request = {"do": "compile", "module": str(module), "text": text, "cflags": flags}
                 answer, said = _ask(request, environment, scratch)
         except OSError as error:  # a full disk, or an include that can be no file
@@ -241,14 +242,3 @@ def _place(name: str, text: str, number: int, shown: str) -> str:
     lines = text.split("\n")
     is_of_source = number <= len(lines) and lines[number - 1].expandtabs().rstrip() == shown.rstrip()
     return f"{name}:{number}" if is_of_source else name
-
-
-def _empty(names: set[str], folder: Path) -> Path:
-    """Make empty headers, whose types the made ones have already."""
-    include = folder / "include"
-    include.mkdir()
-    for name in sorted(names):
-        header = include / name
-        header.parent.mkdir(parents=True, exist_ok=True)
-        header.touch()
-    return include

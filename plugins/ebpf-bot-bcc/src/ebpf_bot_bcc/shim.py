@@ -1,7 +1,7 @@
 """Kernel headers made of the kernel's own description of its types, for machines that have none.
 
 BCC compiles against the headers of the running kernel. Where they are not installed, this writes a folder that serves in
-their place: one header with every type of the kernel's BTF, and empty ones for whatever a program includes. Their structs
+their place: one header with every type of the kernel's BTF, and empty ones for what BCC's own headers include. Their structs
 are laid out as this kernel has them, which is more than headers of a neighbouring version are. What BTF does not know are
 macros: of those only what BCC's own headers use is there.
 """
@@ -20,17 +20,17 @@ from typing import Final
 
 from ebpf_bot_bcc.cache import private_folder
 from ebpf_bot_bcc.helper_numbers import defining_missing
+from ebpf_bot_bcc.overlay import AFTER, BEFORE
 from ebpf_bot_core import BackendError
 
-__all__ = ["BTF", "kernel_build_id", "missing_headers", "shim"]
+__all__ = ["BTF", "kernel_build_id", "shim"]
 
 BTF: Final = Path("/sys/kernel/btf/vmlinux")
 _NOTES: Final = Path("/sys/kernel/notes")
 _NOTE: Final = struct.Struct("=III")  # Elf64_Nhdr: name size, description size, type
 _BUILD_ID: Final = 3  # NT_GNU_BUILD_ID
-_FORMAT: Final = "2"
+_FORMAT: Final = "3"
 """Changes with what is written here, so that an older folder is not taken for it."""
-_INCLUDE: Final = re.compile(r"^[ \t]*#[ \t]*include[ \t]*[<\"]([\w./-]+)[>\"]", re.MULTILINE)
 _BCC_INCLUDES: Final = (
     "asm/page.h",
     "linux/bpf.h",
@@ -56,7 +56,13 @@ _KCONFIG: Final = """\
 #define CONFIG_ARCH_HAS_SYSCALL_WRAPPER 1
 #define KERNEL_VERSION(a, b, c) (((a) << 16) + ((b) << 8) + ((c) > 255 ? 255 : (c)))
 #define LINUX_VERSION_CODE KERNEL_VERSION({version})
+#if __has_include("{before}")
+#include "{before}"
+#endif
 #include "vmlinux.h"
+#if __has_include("{after}")
+#include "{after}"
+#endif
 #define NULL ((void *)0)
 #define __user
 #define asm_inline asm
@@ -92,16 +98,6 @@ def shim(declare: Callable[[Path], None]) -> Path:
             f"backend 'bcc': the kernel's types cannot be kept: {error}",
             hint="set XDG_CACHE_HOME to a folder of yours that can be written",
         ) from error
-
-
-def missing_headers(text: str, there: Path) -> set[str]:
-    """Return what a source includes that a folder of headers, and BCC itself, do not have."""
-    named = set(_INCLUDE.findall(text))
-    return {
-        name
-        for name in named
-        if not name.startswith(("bcc/", "/")) and ".." not in name and not (there / "include" / name).exists()
-    }
 
 
 def kernel_build_id() -> str:
@@ -145,7 +141,13 @@ def _write(folder: Path, declare: Callable[[Path], None]) -> None:
         (folder / "arch" / machine / "include").mkdir(parents=True)
     release = platform.release()
     numbers = [*re.findall(r"\d+", release), "0", "0", "0"][:3]
-    text = _KCONFIG.format(release=release, version=", ".join(numbers), page=os.sysconf("SC_PAGE_SIZE"))
+    text = _KCONFIG.format(
+        release=release,
+        before=BEFORE,
+        after=AFTER,
+        version=", ".join(numbers),
+        page=os.sysconf("SC_PAGE_SIZE"),
+    )
     (folder / "include" / "linux" / "kconfig.h").write_text(text, encoding="ascii")
     types = folder / "include" / "vmlinux.h"
     declare(types)
