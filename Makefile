@@ -44,7 +44,7 @@ stack-smoke: setup ## Send one of everything to the local stack, and ask each pa
 test: stack-programs ## Run all tests.
 	@$(BIN)/python -m pytest
 
-test-kernels: setup ## Run the backend's tests of every probe kind in Debian's own kernel, in an emulator.
+test-kernels: setup ## Run the backends' tests of every probe kind in Debian's own kernel, in an emulator.
 	@$(BIN)/python scripts/test_kernels.py
 
 check: setup ## Lint, types, docs, and the contract between docs, names and code.
