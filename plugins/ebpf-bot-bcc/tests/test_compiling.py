@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from ebpf_bot_bcc import compiling
+from ebpf_bot_bcc import asking, compiling
 from ebpf_bot_bcc.compiling import Compiler
 
 from ebpf_bot_core import BackendError
@@ -114,7 +114,7 @@ def test_a_worker_that_is_killed_while_it_compiles_is_an_error(fake, worker):
 
 
 def test_a_worker_that_takes_too_long_is_ended(fake, worker, monkeypatch):
-    monkeypatch.setattr(compiling, "_SECONDS", 1)
+    monkeypatch.setattr(asking, "_SECONDS", 1)
     assert "mine.c had not ended after 1 s" in refused(fake("time.sleep(600)")).message
     with pytest.raises(ProcessLookupError):
         os.kill(worker(), 0)
@@ -193,8 +193,8 @@ def test_an_error_in_a_header_of_the_users_is_told_with_the_headers_name(compile
 @pytest.mark.live
 def test_the_same_text_is_compiled_once(monkeypatch):
     asked = []
-    ask = compiling._ask
-    monkeypatch.setattr(compiling, "_ask", lambda *args: asked.append(1) or ask(*args))
+    ask = compiling.ask
+    monkeypatch.setattr(compiling, "ask", lambda *args: asked.append(1) or ask(*args))
     compiler = Compiler()
     first = compiler.compile(FINE, "mine.c")
     assert compiler.compile(FINE, "other.c") is first

@@ -6,12 +6,8 @@ them, so a worker that crashes takes nothing with it but its answer.
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +15,7 @@ from typing import Any, Final, Self
 
 import attrs
 
+from ebpf_bot_bcc.asking import Said, ask
 from ebpf_bot_bcc.bcc_module import bcc_version, find_bcc
 from ebpf_bot_bcc.cache import kept
 from ebpf_bot_bcc.headers import Headers, headers
@@ -28,9 +25,8 @@ from ebpf_bot_core import BackendError
 
 __all__ = ["Compiled", "Compiler", "MapKind"]
 
-_WORKER: Final = Path(__file__).with_name("worker.py")
-_SECONDS: Final = 300
-"""A bound; a large source takes BCC some seconds, and in an emulator minutes."""
+_NO_FIELDS: Final = re.compile(r"\bstruct tracepoint__\w+")
+_FIELDS_HINT: Final = "the fields of tracepoints are in tracefs, which cannot be read here: sudo mount -t tracefs tracefs /sys/kernel/tracing"
 _ERROR_LINE: Final = re.compile(
     r"^(?:/virtual/main\.c|([^:\n]+)):(\d+):(?:\d+:)? (?:fatal )?error: (.*)$(?:\n(.*)$)?", re.MULTILINE
 )
@@ -142,7 +138,7 @@ class Compiler:
                 if used.made and used.folder is not None:
                     flags.append(f"-I{overlay(text, used.folder, Path(scratch))}")
                 request = {"do": "compile", "module": str(module), "text": text, "cflags": flags}
-                answer, said = _ask(request, environment, scratch)
+                answer, said = ask(request, environment, scratch)
         except OSError as error:  # a full disk, or an include that can be no file
             raise BackendError(
                 f"backend 'bcc': {name} cannot be handed to BCC: {error}",
@@ -154,7 +150,7 @@ class Compiler:
 
     @staticmethod
     def _declare(file: Path) -> None:
-        answer, said = _ask({"do": "declare", "file": str(file)}, dict(os.environ), str(file.parent))
+        answer, said = ask({"do": "declare", "file": str(file)}, dict(os.environ), str(file.parent))
         if answer is None:
             last = said.text.strip().rpartition("\n")[2] or said.ended
             raise BackendError(
@@ -164,60 +160,7 @@ class Compiler:
             )
 
 
-@attrs.frozen
-class _Said:
-    """What a worker left that has not answered: its words, and how it ended."""
-
-    text: str
-    ended: str
-
-
-def _ask(
-    request: Mapping[str, Any], environment: Mapping[str, str], folder: str
-) -> tuple[dict[str, Any] | None, _Said]:
-    """Return the answer of a worker, None if it has none, and what it said; it is given a folder for its files."""
-    with (
-        tempfile.TemporaryFile(dir=folder) as result,
-        tempfile.TemporaryFile(dir=folder) as words,
-    ):
-        with subprocess.Popen(  # noqa: S603 - our own interpreter, our own file
-            [sys.executable, "-I", str(_WORKER), str(result.fileno())],
-            stdin=subprocess.PIPE,
-            stdout=words,
-            stderr=words,
-            env=environment,
-            pass_fds=[result.fileno()],
-            process_group=0,  # so that ^C is ours to answer
-        ) as worker:
-            late = False
-            try:
-                worker.communicate(json.dumps(request).encode(), timeout=_SECONDS)
-            except subprocess.TimeoutExpired:
-                late = True
-                worker.kill()
-                worker.communicate()
-            except BaseException:  # an interruption, after which Python itself would not wait
-                worker.kill()
-                worker.wait()
-                raise
-        words.seek(0)
-        ended = f"had not ended after {_SECONDS} s" if late else _ending(worker.returncode)
-        said = _Said(words.read().decode("utf-8", "replace"), ended)
-        result.seek(0)
-        try:
-            answer = json.loads(result.read()) if worker.returncode == 0 else None
-        except ValueError:
-            answer = None
-        return answer, said
-
-
-def _ending(status: int) -> str:
-    if status < 0:
-        return f"was ended by signal {-status} ({signal.strsignal(-status)})"
-    return f"ended with status {status} and no answer"
-
-
-def _refused(name: str, text: str, said: _Said) -> BackendError:
+def _refused(name: str, text: str, said: Said) -> BackendError:
     """Return the error for a source without an answer: the compiler's first, where it was the compiler's."""
     found = _ERROR_LINE.search(said.text)
     if found:
@@ -225,7 +168,9 @@ def _refused(name: str, text: str, said: _Said) -> BackendError:
         where = f"{found[1]}:{found[2]}" if found[1] else _place(name, text, int(found[2]), found[4] or "")
         return BackendError(
             f"backend 'bcc': {where}: {found[3]}" + (f" (and {more} more)" if more else ""),
-            hint="BCC cannot compile it: what its compiler said stands above",
+            hint=_FIELDS_HINT
+            if _NO_FIELDS.search(found[3])
+            else "BCC cannot compile it: what its compiler said stands above",
             log=said.text,
         )
     last = next((line for line in reversed(said.text.splitlines()) if line.strip()), "")
