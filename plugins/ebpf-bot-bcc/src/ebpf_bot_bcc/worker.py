@@ -46,8 +46,9 @@ def main() -> int:
     request = json.load(sys.stdin)
     try:
         answer = _DOES[request.pop("do")](**request)
-    except Exception as error:  # noqa: BLE001 - BCC raises just that, after the compiler has said why
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+    except Exception as error:  # noqa: BLE001 - BCC raises just that; where it cannot compile, its compiler has said why
+        if not str(error).startswith("Failed to compile BPF module"):
+            sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return 1
     with open(int(sys.argv[1]), "w", encoding="utf-8") as result:  # noqa: PTH123 - a descriptor
         json.dump(answer, result)
