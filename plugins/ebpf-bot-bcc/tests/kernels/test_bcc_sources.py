@@ -31,6 +31,7 @@ BPF_PERF_OUTPUT(entered);
 BPF_PERF_OUTPUT(returned);
 BPF_PERF_OUTPUT(entered_below);
 BPF_PERF_OUTPUT(returned_below);
+BPF_PERF_OUTPUT(ended);
 
 static inline struct call now(int result)
 {
@@ -66,6 +67,13 @@ KRETFUNC_PROBE(__x64_sys_unlink, const struct pt_regs *regs, long result)
 {
     struct call call = now(result);
     returned_below.perf_submit(ctx, &call, sizeof(call));
+    return 0;
+}
+
+RAW_TRACEPOINT_PROBE(sched_process_exit)
+{
+    struct call call = now(0);
+    ended.perf_submit(ctx, &call, sizeof(call));
     return 0;
 }
 """
@@ -118,6 +126,7 @@ class TestSource(KindTests):
         with either.trial(probe, mode=Mode.STREAM) as trial:
             trial.run(target, "day", DAYS)
             trial.run(target, "day", DAYS, follow=False)
+            assert [row.verdict for row in trial.outcome] == [Verdict.SILENT], trial.outcome
             signals = list(trial.receiver.receive(trial.injection, 0))
         assert sum(signal.count for signal in signals) == len(signals) == CALLS
         assert {signal.extra["tgid"] - signal.pid for signal in signals} == {0}
@@ -126,3 +135,13 @@ class TestSource(KindTests):
             -2 if "ret" in kind or kind == "fexit" else 1
         }
         shows(kind, "a user's own program likewise")
+
+    def test_what_serves_one_site_writes_to_buffers_too(self, either, target, shows):
+        """It is loaded when it is attached, after all else."""
+        with either.trial("rawtracepoint:sched_process_exit", mode=Mode.STREAM) as trial:
+            assert [row.verdict for row in trial.outcome] == [Verdict.SILENT], trial.outcome
+            trial.run(target, "day", 1)
+            signals = list(trial.receiver.receive(trial.injection, 0))
+        assert [(signal.count, signal.extra["comm"]) for signal in signals] == [(1, b"target")] * 2
+        assert len({signal.extra["tgid"] for signal in signals}) == 2
+        shows("rawtracepoint", "a user's own program likewise")

@@ -67,14 +67,21 @@ class SourceObject(LoadedObject):
         self._file = file
         self._maps = create_maps(_not_buffers(source.maps), {})
         self._serving: dict[str, Serving] = {}
+        self._buffers: list[int] = []
 
     def add(self, name: str, serving: Serving, how: LoadedAs | None) -> None:
         """Load what serves probes under a name; None: it is loaded when a site asks for a copy of it.
 
+        Copies are loaded when they are attached, so the buffers are held here as well.
+
         Raises:
             BackendError: the verifier rejects it; its words are the error's log.
         """
-        self._serving[name] = serving
+        own: dict[int, int] = {}
+        for place, descriptor in serving.buffers.items():
+            own[place] = os.dup(descriptor)
+            self._buffers.append(own[place])
+        serving = self._serving[name] = Serving(serving.function, own)
         if how is None:
             return
         try:
@@ -106,6 +113,8 @@ class SourceObject(LoadedObject):
         super().close()
         while self._maps:
             os.close(self._maps.popitem()[1])
+        while self._buffers:
+            os.close(self._buffers.pop())
 
     def _load(
         self,
