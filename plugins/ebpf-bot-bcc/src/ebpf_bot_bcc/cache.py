@@ -37,10 +37,23 @@ def kept(of_what: object, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(file.read_bytes())
         return found
     made = make()
-    with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as scratch:
-        json.dump(made, scratch)
-    Path(scratch.name).replace(file)
+    try:
+        _write(file, json.dumps(made))
+    except OSError as error:  # such as a full disk
+        _log.debug("nothing is kept: %s", error)
     return made
+
+
+def _write(file: Path, text: str) -> None:
+    """Write a file, whole or not at all."""
+    with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as scratch:
+        try:
+            scratch.write(text)
+            scratch.flush()
+            Path(scratch.name).replace(file)
+        except OSError:
+            Path(scratch.name).unlink()
+            raise
 
 
 def private_folder(name: str) -> Path:

@@ -53,10 +53,10 @@ def _remark_on_unseen(
 
 
 def _on_unseen(table: FunctionTable, kind: ProbeKind, name: str) -> Iterator[tuple[str, Reason]]:
-    entries = table.entries(name)
+    entries, _ = table.entries([name])
     if kind is ProbeKind.URETPROBE:
         unseen = table.unseen_returns.get(name, 0)
-        seen = sum(not table.behind[at] for at in entries)
+        seen = int((table.behind[entries] == 0).sum())
     else:
         unseen, seen = table.unseen_calls.get(name, 0), len(entries)
     if unseen:
