@@ -201,3 +201,9 @@ def test_several_patterns_make_one_table_in_which_each_stands_once():
     probes = attached(f="kprobe:vfs_*")
     matching = probes.matching(parse("kprobe:vfs_read", "kprobe:*", "kprobe:gone"), find)
     assert sorted(matching.probes) == ["kprobe:gone", "kprobe:vfs_read", "kprobe:vfs_write"]
+
+
+def test_an_empty_list_leaves_a_function_out(caplog):
+    wanted = requested(["kprobe__f", "kprobe__g"], {"kprobe__f": ()}, "mine.c")
+    assert wanted == {"kprobe__f": (), "kprobe__g": (ProbePattern.parse("kprobe:g"),)}
+    assert not caplog.records

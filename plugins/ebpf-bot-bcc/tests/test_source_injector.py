@@ -289,3 +289,12 @@ def test_too_many_probes_with_buffers_are_refused_before_any_is_made(make, build
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     injector.open(fewer, scope=Scope.COMMAND, mode=Mode.STREAM, keep=True).close()
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_headers_are_looked_for_from_where_the_bot_runs(make, folder, monkeypatch):
+    (folder / "more").mkdir()
+    (folder / "more" / "limits_of_mine.h").write_text("#define LIMIT 5\n")
+    monkeypatch.chdir(folder)
+    source = '#include "limits_of_mine.h"\nint f(void *ctx) { return LIMIT; }'
+    injector = make(source, cflags=("-Imore",))
+    assert len(injector.find([ProbePattern.parse(SWITCH)])) == 1

@@ -40,9 +40,9 @@ def requested(
                 f"backend 'bcc': {source} has no function {name!r}",
                 hint=f"its functions: {', '.join(known) or 'none'}; static ones are no programs",
             )
-    patterns = {name: attach.get(name) or tuple(filter(None, [probe_of(name)])) for name in known}
+    patterns = {name: attach.get(name, tuple(filter(None, [probe_of(name)]))) for name in known}
     for name, given in patterns.items():
-        if not given:
+        if not given and name not in attach:
             _log.warning(
                 "%s: %s is attached to nothing; give it a probe: attach = { %s = ... }", source, name, name
             )

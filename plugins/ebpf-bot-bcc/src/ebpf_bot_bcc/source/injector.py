@@ -58,7 +58,7 @@ class SourceInjector(LinuxInjector):
                 f"backend 'bcc': source {str(self._file)!r} cannot be read: {error}",
                 hint="the option `source` is a file of C, relative to where ebpf-bot is run",
             ) from error
-        flags = [f"-I{os.path.abspath(self._file.parent)}", *self._chosen.cflags]  # noqa: PTH100 - not resolved
+        flags = [_from_here(flag) for flag in (f"-I{self._file.parent}", *self._chosen.cflags)]
         compiled = self._compiler.compile(text, self._file.name, flags)
         refuse_unusable(self._file.name, compiled.maps)
         return compiled
@@ -138,6 +138,11 @@ class SourceInjector(LinuxInjector):
         else:
             buffer = PerfBuffer(descriptor, size)
         return OpenBuffer(kind.name, buffer, struct)
+
+
+def _from_here(flag: str) -> str:
+    """Return an option of clang with a whole path for headers, since BCC changes to another folder."""
+    return f"-I{os.path.abspath(flag[2:])}" if flag[:2] == "-I" and flag[2:] else flag  # noqa: PTH100 - not resolved
 
 
 def _refuse_too_many(buffered: int) -> None:
