@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import runpy
+import shutil
+import sqlite3
 import subprocess
 import sys
 import tomllib
@@ -85,6 +88,24 @@ def test_plan(run: Run):
     done = run("ebpf-bot", "run", EXAMPLES / "plan.toml", "--for", "3s")
     assert done.returncode == 0, done.stderr
     assert "plan checkout" in done.stdout
+
+
+@pytest.mark.live
+def test_bcc_program(run: Run, tmp_path: Path):
+    shutil.copytree(EXAMPLES / "bcc_program", tmp_path, dirs_exist_ok=True)
+    command = ("--mode", "stream", "--keep", "--", "openssl", "dgst", "-sha256", "/etc/hostname")
+    done = run("ebpf-bot", "run", "plan.toml", *command)
+    assert done.returncode == 0, done.stderr
+    assert "coverage 100.0%  2 of 2 probes fired" in done.stdout
+    with sqlite3.connect(tmp_path / ".ebpf-bot.db") as store:
+        said = [json.loads(extra) for (extra,) in store.execute("select extra from signal_log") if extra]
+        hits = dict(store.execute("select probe, sum(count) from signal_log group by probe"))
+    paths = [each["path"] for each in said if "path" in each]
+    assert {"/etc/ld.so.cache", "/etc/hostname"} <= set(paths)
+    assert len(paths) == hits["tracepoint:syscalls:sys_enter_openat"]
+    allocated = [each for each in said if "bytes" in each]
+    assert allocated
+    assert all(each["so_far"] >= each["bytes"] >= 4096 for each in allocated)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,7 @@
 """Users' own BCC programs: their functions are probes, counted exactly; what they write are signals with named fields."""
 
 import json
-import shutil
 import sqlite3
-from pathlib import Path
 
 import pytest
 
@@ -161,19 +159,3 @@ def test_a_wrong_attachment_is_one_clear_line(bot, plan, attach, words):
     assert "started" not in shown.stdout
     assert all(word in shown.stderr for word in words), shown.stderr
     assert "Traceback" not in shown.stderr
-
-
-def test_the_example(cover, tmp_path, signals):
-    for file in (Path(__file__).parents[2] / "examples" / "bcc_program").iterdir():
-        shutil.copy(file, tmp_path)
-    document = cover(
-        "plan.toml", "--mode", "stream", "--keep", "--", "openssl", "dgst", "-sha256", "/etc/hostname"
-    )
-    assert document["ratio"] == 1
-    seen = signals()
-    paths = [row[5]["path"] for row in seen if "path" in row[5]]
-    assert {"/etc/ld.so.cache", "/etc/hostname"} <= set(paths)
-    assert len(paths) == by_probe(document)["tracepoint:syscalls:sys_enter_openat"]["hits"]
-    allocated = [row[5] for row in seen if "bytes" in row[5]]
-    assert allocated
-    assert all(each["so_far"] >= each["bytes"] >= 4096 for each in allocated)

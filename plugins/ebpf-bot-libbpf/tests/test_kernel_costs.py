@@ -19,17 +19,27 @@ BUSY = """
     #include <unistd.h>
     #define F(name) asm(".globl " #name "\\n.type " #name ", @function\\n" #name ": nop\\nret\\n.size " #name ", 2"); void name(void);
     F(a) F(b) F(c) F(d)
-    long rounds;
-    void *work(void *_) { for (long i = 0; i < rounds; i++) { a(); b(); c(); d(); } return 0; }
+    long rounds, done;
+    volatile int told;
+    void *work(void *_) {
+        long i = 0;
+        while (i < rounds && !told) { a(); b(); c(); d(); i++; }
+        __sync_fetch_and_add(&done, i);
+        return 0;
+    }
+    /* So many rounds in each of three threads, or until there is something to read; then how many there were. */
     int main(int argc, char **argv) {
         pthread_t threads[3];
         rounds = atol(argv[1]);
         puts("begun"); fflush(stdout);
         for (int i = 0; i < 3; i++) pthread_create(threads + i, 0, work, 0);
+        if (argc > 2) { getchar(); told = 1; }
         for (int i = 0; i < 3; i++) pthread_join(threads[i], 0);
+        printf("%ld\\n", done);
     }
 """
-THREADS, ROUNDS = 3, 60_000
+MOST = 100_000_000
+"""Rounds that nobody waits for."""
 
 
 @pytest.mark.parametrize("kind", ["uprobe", "uretprobe"])
@@ -38,16 +48,21 @@ def test_those_that_stay_are_counted_exactly_while_others_leave_under_fire(bench
     names = [f"{kind}:{target}:{name}" for name in "abcd"]
     with bench.trial(*names) as trial:
         with trial.injection.follow():
-            process = subprocess.Popen([target, str(ROUNDS)], stdout=subprocess.PIPE)
-        assert process.stdout.readline() == b"begun\n"
-        for leaving in (0, 1):
-            trial.hits(timeout=10)
-            trial.injection.detach(np.array([leaving]))
-        assert process.poll() is None, "it ended before the probes were taken off: raise ROUNDS"
-        process.communicate(timeout=60)
+            process = subprocess.Popen(
+                [target, str(MOST), "until told"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
+        try:
+            assert process.stdout.readline() == b"begun\n"
+            for leaving in (0, 1):
+                trial.hits(timeout=10)
+                trial.injection.detach(np.array([leaving]))
+            rounds = int(process.communicate(b"\n", timeout=60)[0])
+        finally:
+            process.kill()
+            process.wait()
         hits = trial.hits()
-        assert (hits["c"], hits["d"]) == (THREADS * ROUNDS,) * 2
-        assert 0 < hits["a"] < THREADS * ROUNDS
+        assert (hits["c"], hits["d"]) == (rounds, rounds)
+        assert 0 < hits["a"] < rounds
 
 
 def test_cost_is_hits_times_what_one_costs_at_its_place(bench, build):
