@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ebpf_bot_core import EbpfBotError
+
 STRICT = os.environ.get("EBPF_BOT_STRICT") == "1"
 SECONDS = 60
 """More than any compilation here takes."""
@@ -28,6 +30,16 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} skipped under EBPF_BOT_STRICT=1: {reason}"
     return report
+
+
+@pytest.fixture
+def bcc() -> None:
+    """Skip a test where the distribution's BCC is not installed."""
+    plugin = pytest.importorskip("ebpf_bot_bcc.bcc_module")
+    try:
+        plugin.find_bcc()
+    except EbpfBotError as error:
+        pytest.skip(f"{error.message}; {error.hint}")
 
 
 @pytest.fixture

@@ -91,6 +91,7 @@ def test_plan(run: Run):
 
 
 @pytest.mark.live
+@pytest.mark.usefixtures("bcc")
 def test_bcc_program(run: Run, tmp_path: Path):
     shutil.copytree(EXAMPLES / "bcc_program", tmp_path, dirs_exist_ok=True)
     command = ("--mode", "stream", "--keep", "--", "openssl", "dgst", "-sha256", "/etc/hostname")

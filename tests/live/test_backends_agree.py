@@ -6,7 +6,7 @@ import pytest
 
 from tests.live.conftest import FUNCTIONS, calls
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("bcc")]
 
 BACKENDS = ("libbpf", "bcc")
 TRACEPOINTS = (

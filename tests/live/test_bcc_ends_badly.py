@@ -13,7 +13,7 @@ import pytest
 from tests.live.conftest import ENVIRONMENT
 from tests.live.test_ends_badly import eventually, links
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("bcc")]
 
 GOOD = "int on_call(struct pt_regs *ctx) { return 0; }\n"
 BROKEN = "#include <linux/sched.h>\nint on_call(struct pt_regs *ctx)\n{\n\treturn no_such_thing;\n}\n"

@@ -13,7 +13,7 @@ import pytest
 
 from tests.live.conftest import ENVIRONMENT
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("bcc")]
 
 PACKAGES = Path(__file__).parents[2] / "build" / "other-kernel"
 SOURCE = """
@@ -108,9 +108,8 @@ def check(child, found):
 
 
 def test_without_headers(bot, plan, tmp_path):
-    assert not Path(f"/lib/modules/{platform.release()}/build").exists(), (
-        "this machine is not what the test is for"
-    )
+    if Path(f"/lib/modules/{platform.release()}/build").exists():
+        pytest.skip("this kernel's headers are installed")
     check(*seen(bot, tmp_path))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.live.conftest import calls
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("bcc")]
 
 SOURCE = """
 #include <uapi/linux/ptrace.h>
