@@ -1,326 +1,93 @@
-"""Headers: the running kernel's own or made of its BTF, never another kernel's; what is made is made once, and ours."""
+"""Which headers are taken: those of the running kernel where they are whole, in one folder or as Debian splits them."""
 
 from __future__ import annotations
 
-import os
 import platform
-import subprocess
-import sys
-import threading
-from pathlib import Path
 
 import pytest
-from ebpf_bot_bcc import shim as shim_module
-from ebpf_bot_bcc.compiling import Compiler
-from ebpf_bot_bcc.headers import Headers, headers
-from ebpf_bot_bcc.overlay import missing_headers, own_types
-from ebpf_bot_bcc.shim import kernel_build_id, shim
-
-from ebpf_bot_core import BackendError
+from ebpf_bot_bcc import headers as module
+from ebpf_bot_bcc.headers import headers
 
 RELEASE = platform.release()
 
 
-def types(file):
-    """Stands in for writing the kernel's types, which takes a second."""
-    file.write_text("struct task_struct { int pid; };\n")
+def generated(folder, release=RELEASE):
+    (folder / "include" / "generated").mkdir(parents=True)
+    (folder / "include" / "generated" / "utsrelease.h").write_text(f'#define UTS_RELEASE "{release}"\n')
 
 
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-    """A cache of the test's own, and none of the user's choices."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("BCC_KERNEL_SOURCE", raising=False)
-    return tmp_path / "cache" / "ebpf-bot" / "bcc-headers"
-
-
-def kernel_source(folder, release):
-    generated = folder / "include" / "generated"
-    generated.mkdir(parents=True)
-    (folder / "include" / "linux").mkdir()
+def common(folder):
+    (folder / "include" / "linux").mkdir(parents=True)
     (folder / "include" / "linux" / "kconfig.h").touch()
-    (generated / "utsrelease.h").write_text(f'#define UTS_RELEASE "{release}"\n')
-    return folder
-
-
-# The build id.
-
-
-def test_the_build_id_of_this_kernel_is_in_its_notes():
-    assert bytes.fromhex(kernel_build_id()) in Path("/sys/kernel/notes").read_bytes()
-    assert len(kernel_build_id()) == 40, "a SHA-1"
-
-
-def note(name, kind, description):
-    padded = name + bytes(-len(name) % 4)
-    sizes = b"".join(n.to_bytes(4, sys.byteorder) for n in (len(name), len(description), kind))
-    return sizes + padded + description + bytes(-len(description) % 4)
-
-
-@pytest.mark.parametrize(
-    ("notes", "build_id"),
-    [
-        (note(b"GNU\0", 3, b"\1\2\3"), "010203"),
-        (note(b"Xen\0", 3, b"no") + note(b"Linux\0", 1, b"x") + note(b"GNU\0", 3, b"\xab" * 20), "ab" * 20),
-        (note(b"GNU\0", 1, b"\1\2\3\4"), RELEASE),
-        (b"", RELEASE),
-        (b"\xff" * 64, RELEASE),
-        (note(b"GNU\0", 3, b"\1\2\3")[:11], RELEASE),
-    ],
-)
-def test_notes_are_read_whatever_is_in_them(monkeypatch, tmp_path, notes, build_id):
-    (tmp_path / "notes").write_bytes(notes)
-    monkeypatch.setattr(shim_module, "_NOTES", tmp_path / "notes")
-    assert kernel_build_id() == build_id
-
-
-def test_without_notes_the_release_tells_kernels_apart(monkeypatch, tmp_path):
-    monkeypatch.setattr(shim_module, "_NOTES", tmp_path / "none")
-    assert kernel_build_id() == RELEASE
-
-
-# Which headers.
-
-
-def test_headers_that_match_are_left_to_bcc_to_find(tmp_path):
-    kernel_source(tmp_path / RELEASE / "build", RELEASE)
-    assert headers(types, tmp_path) == Headers(None, made=False)
-
-
-@pytest.mark.parametrize("of", ["6.1.0-56-amd64", RELEASE + "-other", RELEASE[:-1], ""])
-def test_headers_of_another_kernel_are_passed_over(tmp_path, cache, of):
-    kernel_source(tmp_path / RELEASE / "build", of)
-    used = headers(types, tmp_path)
-    assert used.made
-    assert used.folder.parent == cache
-
-
-def test_a_source_that_is_told_is_taken_if_it_matches(monkeypatch, tmp_path):
-    folder = kernel_source(tmp_path / "told", RELEASE)
-    monkeypatch.setenv("BCC_KERNEL_SOURCE", str(folder))
-    assert headers(types, tmp_path) == Headers(folder, made=False)
-
-
-def test_a_source_that_is_told_is_passed_over_if_it_does_not(monkeypatch, tmp_path):
-    monkeypatch.setenv("BCC_KERNEL_SOURCE", str(kernel_source(tmp_path / "told", "6.1.0")))
-    assert headers(types, tmp_path).made
-
-
-def test_a_kernel_without_headers_or_btf_says_what_to_install(monkeypatch, tmp_path):
-    monkeypatch.setattr(shim_module, "BTF", tmp_path / "none")
-    with pytest.raises(BackendError, match="neither headers here nor BTF") as error:
-        headers(types, tmp_path)
-    assert "linux-headers" in error.value.hint
-
-
-# Made once, and kept.
-
-
-def test_they_are_made_once(cache):
-    made = []
-
-    def declare(file):
-        made.append(file)
-        types(file)
-
-    assert shim(declare) == shim(declare)
-    assert len(made) == 1
-    assert [each.name for each in cache.iterdir()] == [shim(declare).name]
-    assert kernel_build_id() in shim(declare).name
-
-
-def test_another_build_of_the_kernel_has_its_own(monkeypatch, tmp_path):
-    ours = shim(types)
-    (tmp_path / "notes").write_bytes(note(b"GNU\0", 3, b"other"))
-    monkeypatch.setattr(shim_module, "_NOTES", tmp_path / "notes")
-    assert shim(types) != ours
-
-
-def test_several_who_make_them_at_once_get_the_same(cache):
-    together = threading.Barrier(4)
-    got = []
-
-    def declare(file):
-        together.wait(30)  # all have begun before one ends
-        types(file)
-
-    threads = [threading.Thread(target=lambda: got.append(shim(declare))) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert len(got) == 4
-    assert len(set(got)) == 1
-    assert (got[0] / "include" / "vmlinux.h").exists()
-    assert [each.name for each in cache.iterdir()] == [got[0].name], "what the others made is left behind"
-
-
-@pytest.mark.parametrize("error", [BackendError("no libbpf"), OSError(28, "no space"), KeyboardInterrupt()])
-def test_what_could_not_be_made_leaves_nothing(cache, error):
-    def declare(file):
-        raise error
-
-    with pytest.raises((BackendError, KeyboardInterrupt)):
-        shim(declare)
-    assert list(cache.iterdir()) == []
-
-
-def test_a_cache_that_cannot_be_made_is_an_error_that_says_so(monkeypatch, tmp_path):
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(BackendError, match="the kernel's types cannot be kept: ") as error:
-        shim(types)
-    assert "XDG_CACHE_HOME" in error.value.hint
-
-
-@pytest.mark.parametrize("mode", [0o770, 0o707, 0o777])
-def test_a_cache_that_others_may_write_to_is_refused(cache, mode):
-    shim(types)
-    cache.chmod(mode)
-    with pytest.raises(BackendError, match="may be written by, somebody else"):
-        shim(types)
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
-def test_a_cache_that_is_somebody_elses_is_refused(cache):
-    shim(types)
-    os.chown(cache, 65534, 65534)
-    with pytest.raises(BackendError, match="belongs to"):
-        shim(types)
-
-
-def test_the_cache_is_for_us_alone_whatever_the_umask(cache):
-    before = os.umask(0)
-    try:
-        folder = shim(types)
-    finally:
-        os.umask(before)
-    assert cache.stat().st_mode & 0o777 == 0o700
-    assert folder.stat().st_mode & 0o777 == 0o700
-
-
-# What a source includes.
 
 
 @pytest.fixture
-def folder(tmp_path):
-    (tmp_path / "include" / "linux").mkdir(parents=True)
-    (tmp_path / "include" / "linux" / "sched.h").touch()
-    return tmp_path
+def choose(tmp_path, monkeypatch):
+    """Return (folder, made) for what stands below `/lib/modules/RELEASE` here; those of BTF are called BTF."""
+    monkeypatch.setattr(module, "shim", lambda declare: "BTF")
+    monkeypatch.delenv("BCC_KERNEL_SOURCE", raising=False)
+
+    def chosen():
+        found = headers(lambda file: None, tmp_path)
+        return found.folder, found.made
+
+    return chosen
 
 
-@pytest.mark.parametrize(
-    ("text", "missing"),
-    [
-        ("#include <net/sock.h>\n  #  include\t<uapi/linux/ptrace.h>", {"net/sock.h", "uapi/linux/ptrace.h"}),
-        ('#include "mine.h"', {"mine.h"}),
-        ("#include <linux/sched.h>", set()),
-        ("#include <bcc/proto.h>", set()),
-        ("// #include <net/sock.h>", set()),
-        ('char *s = "#include <net/sock.h>";', set()),
-        ("#include MACRO", set()),
-        ("", set()),
-    ],
-)
-def test_what_is_missing_is_what_is_included_and_not_there(folder, text, missing):
-    assert missing_headers(text, folder) == missing
+@pytest.fixture
+def installed(tmp_path):
+    folder = tmp_path / RELEASE
+    folder.mkdir()
+    return folder
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "../../etc/cron.d/x.h",
-        "..",
-        "a/../../x.h",
-        "/etc/x.h",
-        "//etc/x.h",
-        "linux/../../../x.h",
-        "~/x.h",
-        "a\\b.h",
-    ],
-)
-def test_no_include_leads_out_of_the_folder(folder, name):
-    assert missing_headers(f'#include <{name}>\n#include "{name}"', folder) == set()
+def test_one_folder_with_all_is_left_to_bcc(choose, installed):
+    generated(installed / "build")
+    common(installed / "build")
+    assert choose() == (None, False)
 
 
-# What is made of the BTF here.
+def test_two_folders_as_debian_has_them_are_left_to_bcc(choose, installed):
+    generated(installed / "build")
+    common(installed / "source")
+    assert choose() == (None, False)
 
 
-@pytest.mark.live
-def test_the_types_are_the_running_kernels(compiler, tmp_path):
-    folder = shim(compiler._declare)
-    declared = (folder / "include" / "vmlinux.h").read_text()
-    program = tmp_path / "size.c"
-    program.write_text('#include "vmlinux.h"\nint size = sizeof(struct task_struct);\n')
-    subprocess.run(["gcc", "-w", f"-I{folder}/include", "-S", program, "-o", tmp_path / "size.s"], check=True)
-    by_gcc = int((tmp_path / "size.s").read_text().split(".long")[1].split()[0])
-    assert "struct task_struct {" in declared
-    listed = subprocess.run(
-        ["bpftool", "btf", "dump", "file", "/sys/kernel/btf/vmlinux"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    of_btf = [line for line in listed.splitlines() if "STRUCT 'task_struct'" in line]
-    assert f"size={by_gcc} " in of_btf[0]
+def test_half_of_them_is_as_good_as_none(choose, installed):
+    """The package of the other half may be gone, or its link lead nowhere; BCC would end with "no kernel headers"."""
+    generated(installed / "build")
+    (installed / "source").symlink_to("/no such directory")
+    assert choose() == ("BTF", True)
 
 
-# Types that a source defines and the kernel has, too.
-
-KERNEL = """
-struct key {
-	int serial;
-};
-
-enum state {
-	RUNNING = 0,
-};
-
-typedef unsigned int u32;
-
-typedef struct {
-	int counter;
-} atomic_t;
-
-struct other {
-	struct key *key;
-};
-"""
+def test_where_there_are_none_they_are_made(choose):
+    assert choose() == ("BTF", True)
 
 
-@pytest.mark.parametrize(
-    ("source", "own"),
-    [
-        ("struct key { u32 pid; };", {"key"}),
-        ("struct key\n{ u32 pid; };\nenum state { ON };", {"key", "state"}),
-        ("typedef struct { u32 a; } atomic_t;", {"atomic_t"}),
-        ("typedef struct key { u32 a; } atomic_t;", {"atomic_t", "key"}),
-        ("int f(struct key *key) { return key->serial; }", set()),
-        ("struct mine { u32 pid; };", set()),
-        ("/* struct key { */ // struct other {", set()),
-        ("struct keys { u32 a; };", set()),
-    ],
-)
-def test_which_types_are_the_sources_own(source, own):
-    assert own_types(source, KERNEL) == own
+@pytest.mark.parametrize("of", ["6.1.0-56-amd64", RELEASE + "-other", RELEASE[:-1], ""])
+def test_those_of_another_kernel_are_not_taken(choose, installed, of):
+    generated(installed / "build", of)
+    common(installed / "build")
+    assert choose() == ("BTF", True)
 
 
-@pytest.mark.live
-def test_a_source_may_call_its_structs_as_the_kernel_does():
-    source = """
-    #include <linux/sched.h>
-    struct key { u32 pid; char comm[16]; };
-    struct path { char name[32]; };
-    BPF_HASH(seen, struct key, u64);
-    int f(struct pt_regs *ctx)
-    {
-        struct key key = { .pid = bpf_get_current_pid_tgid() };
-        struct path path = {};
-        struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-        key.comm[0] = task->tgid + path.name[3];
-        seen.increment(key);
-        return 0;
-    }
-    """
-    compiled = Compiler().compile(source, "mine.c")
-    assert {each.name: each.key_size for each in compiled.maps} == {"seen": 20}
+def test_a_folder_that_is_named_is_taken_where_it_is_whole_and_this_kernels(choose, tmp_path, monkeypatch):
+    named = tmp_path / "named"
+    monkeypatch.setenv("BCC_KERNEL_SOURCE", str(named))
+    assert choose() == ("BTF", True)
+    generated(named)
+    assert choose() == ("BTF", True)
+    common(named)
+    assert choose() == (named, False)
+    (named / "include" / "generated" / "utsrelease.h").write_text('#define UTS_RELEASE "1.2.3"\n')
+    assert choose() == ("BTF", True)
+
+
+def test_half_a_folder_that_is_named_does_not_hide_what_is_installed(
+    choose, tmp_path, installed, monkeypatch
+):
+    """The half that Debian's `build` leads to, named."""
+    generated(installed / "build")
+    common(installed / "source")
+    monkeypatch.setenv("BCC_KERNEL_SOURCE", str(installed / "build"))
+    assert choose() == (None, False)
