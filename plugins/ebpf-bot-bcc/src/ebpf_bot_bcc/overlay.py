@@ -33,7 +33,7 @@ def overlay(text: str, made: Path, folder: Path) -> Path:
     """
     include = folder / "include"
     include.mkdir()
-    for name in missing_headers(text, made):
+    for name in sorted(missing_headers(text, made)):
         header = include / name
         header.parent.mkdir(parents=True, exist_ok=True)
         header.touch()
