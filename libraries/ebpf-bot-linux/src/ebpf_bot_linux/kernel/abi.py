@@ -180,7 +180,7 @@ class KprobeMultiLink(ctypes.Structure):
 
 
 class PerfEventAttr(ctypes.Structure):
-    """`struct perf_event_attr`, its fourth version: kernel 3.19 or so, with a clock of one's own."""
+    """`struct perf_event_attr` of 96 bytes (PERF_ATTR_SIZE_VER3), kernel 3.7; its last field is read from 4.1 on."""
 
     _fields_ = (
         ("type", _u32),

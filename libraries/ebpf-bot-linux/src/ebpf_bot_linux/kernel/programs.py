@@ -103,6 +103,9 @@ class Programs:
         """Load a program that counts one site, for where no cookie could tell it which; see `LoadedObject.load_copy`.
 
         It stays until it is dropped.
+
+        Args:
+            template: what to load, where that is not the asset's own.
         """
         copy = self._object.load_copy(
             template or "site_hit", site, type=type, attach_type=attach_type, btf_id=btf_id
